@@ -32,7 +32,9 @@ class Ball:
         if self.norm not in NORMS:
             raise UserError(f"norm is {self.norm!r}; it must be one of {', '.join(NORMS)}")
         if not (isfinite(self.eps) and self.eps >= 0):
-            raise UserError(f"eps is {self.eps}; it must be finite and >= 0, in [0, 1] pixel units (write 8/255, not 8)")
+            raise UserError(
+                f"eps is {self.eps}; it must be finite and >= 0, in [0, 1] pixel units (write 8/255, not 8)"
+            )
 
 
 @dataclass(frozen=True)

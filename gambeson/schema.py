@@ -1,0 +1,155 @@
+"""What a header, an evaluation's settings and a record must hold: whatever lacks a field cannot be written."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gambeson.errors import UserError
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
+
+
+class Header(Strict):
+    """Which model a run is about. Fields that a bring-your-own model cannot know are null."""
+
+    schema_: Annotated[int, Field(alias="schema")]
+    name: str
+    method: str | None
+    method_settings: dict[str, Any] | None
+    dataset: str | None
+    model: str | None
+    classes: list[str]
+    shape: list[int]
+    levels: int | None
+    seed: int | None
+    model_hash: str
+    data_hash: str | None
+    versions: dict[str, str]
+    device: str
+    threads: int
+
+
+class Form(Strict):
+    """The inference form that was sampled: a certificate is about exactly that function."""
+
+    dtype: Literal["float32", "bfloat16"]
+    memory: Literal["contiguous", "channels_last"]
+    batch: Positive
+    threads: Positive
+    device: str
+
+
+class CleanSettings(Strict):
+    batch: Positive
+
+
+class AttackedSettings(Strict):
+    """Everything that reviewers asked of an attack's number; null only where it cannot apply."""
+
+    attack: str
+    target: Literal["base", "smoothed"]
+    norm: Literal["linf", "l2", "l1"]
+    eps: Annotated[float, Field(ge=0)]
+    steps: Positive
+    step_size: float
+    step_rule: str
+    loss: str
+    restarts: Positive
+    random_start: bool
+    early_stop: bool
+    projection: str
+    box: tuple[float, float]
+    targeted: Literal["given", "random", "least_likely"] | None
+    noise: str | None
+    attack_draws: Positive | None
+    redraw: bool | None
+    predict_draws: Positive | None
+    predict_alpha: Probability | None
+    seed: int
+    form: Form | None
+
+
+class CertifiedSettings(Strict):
+    noise: str
+    select_draws: Positive
+    draws: Positive
+    alpha: Probability
+    budget: Literal["fixed"]
+    seed: int
+    block: Positive
+    form: Form
+    tau: Probability
+    max_radius: dict[str, float]
+    rounding_distance: dict[str, float]
+
+
+class Record(Strict):
+    evaluation: str
+    index: int
+    hash: str
+    label: int
+    seconds: float
+
+
+class CleanRecord(Record):
+    predict: int
+    correct: bool
+    confidence: float
+
+
+class AttackedRecord(Record):
+    predict_clean: int
+    predict: int
+    correct: bool
+    success: bool
+    loss: float | None
+    distance: float
+    target: int | None
+
+
+class CertifiedRecord(Record):
+    predict: int
+    correct: bool
+    reason: str | None
+    selected: int
+    select_counts: list[int]
+    counts: list[int]
+    nonfinite: int
+    p_lower: Probability
+    p_lower_two_sided: Probability
+    p_upper_two_sided: Probability
+    radii: dict[str, float]
+    radii_real: dict[str, float]
+
+
+SETTINGS: dict[str, type[Strict]] = {
+    "clean": CleanSettings,
+    "attacked": AttackedSettings,
+    "certified": CertifiedSettings,
+}
+RECORDS: dict[str, type[Strict]] = {
+    "clean": CleanRecord,
+    "attacked": AttackedRecord,
+    "certified": CertifiedRecord,
+}
+
+
+def check_settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return _check(SETTINGS[kind], settings, f"the settings of an evaluation of kind {kind!r}")
+
+
+def check_record(kind: str, record: dict[str, Any]) -> dict[str, Any]:
+    return _check(RECORDS[kind], record, f"a record of kind {kind!r}")
+
+
+def _check(model: type[Strict], value: dict[str, Any], what: str) -> dict[str, Any]:
+    try:
+        return model.model_validate(value).model_dump(mode="json")
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise UserError(f"{what} cannot be written: {problems}. Give every field, null where none applies") from None
