@@ -1,0 +1,147 @@
+"""Smoothing noise, drawn on the pixel lattice.
+
+A certificate assumes real-valued noise; floating-point `x + noise` is something else, and leaks x (Voracek & Hein
+2023; Jin et al. 2022). Here an image on the lattice of its data source (k / levels, k = 0..levels) gets *integer*
+noise: cell j has the probability that the real noise falls within half a lattice step of j / levels, so that
+`image + noise` is the real-valued smoothing followed by rounding. Rounding belongs to the base classifier, hence
+every certificate holds for it as it stands. What the sampler deviates from those probabilities is bounded by
+`tau`, which certification subtracts from its bounds.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, isfinite
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from gambeson.errors import UserError
+
+Kind = Literal["gaussian", "laplace", "uniform"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+# A cell index takes 16 random bits where they decide it, and 47 more where they do not: 63 in all.
+BITS, FIRST = 63, 16
+# SciPy's ndtr, NumPy's exp: relative error of a tail probability, far above what mpmath finds (tests/test_noise.py).
+TAIL_ERROR = 1e-13
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A smoothing distribution, independent per pixel value, in [0, 1] pixel units.
+
+    `scale` is sigma (gaussian), the scale b of exp(-|z|/b) (laplace), or the half-width (uniform on [-scale, scale]).
+
+    >>> parse("gaussian:0.5").name
+    'gaussian:0.5'
+    """
+
+    kind: Kind
+    scale: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"noise kind is {self.kind!r}; it must be one of {', '.join(KINDS)} (write gaussian:0.5)")
+        if not (isfinite(self.scale) and 0 < self.scale <= 10):
+            raise UserError(f"noise scale is {self.scale}; it must be in (0, 10], in [0, 1] pixel units, not in 0..255")
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.scale:g}"
+
+
+def parse(text: str) -> Noise:
+    """`"gaussian:0.5"` to a Noise; anything else is a UserError."""
+    kind, _, scale = text.partition(":")
+    try:
+        return Noise(kind, float(scale))  # type: ignore[arg-type]
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"noise is {text!r}; write kind:scale, such as gaussian:0.5, laplace:0.3 or uniform:1"
+        ) from None
+
+
+def draw(
+    noise: Noise, shape: tuple[int, ...], generator: torch.Generator, device: torch.device | str, dtype: torch.dtype
+) -> torch.Tensor:
+    """Real-valued noise for training and for attacks, where no certificate is at stake. Shape `shape`, on `device`."""
+    if noise.kind == "gaussian":
+        return torch.randn(shape, generator=generator, device=device, dtype=dtype) * noise.scale
+    uniform = torch.rand(shape, generator=generator, device=device, dtype=dtype) * 2 - 1
+    if noise.kind == "uniform":
+        return uniform * noise.scale
+    limit = 1 - torch.finfo(dtype).eps
+    return -noise.scale * uniform.sign() * torch.log1p(-uniform.abs().clamp(max=limit))
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """A noise on the lattice of step 1 / levels: draws cell indices, knows how far it may be from the true cells.
+
+    `tau` bounds the total variation distance between one drawn value and the rounded real noise; over an image of d
+    values the distance is at most d * tau.
+    """
+
+    noise: Noise
+    levels: int
+    thresholds: NDArray[np.int64]  # P(cell <= cells[i]) * 2^63, increasing; one fewer than there are cells
+    first: NDArray[np.int32]  # by the first 16 bits: the cell's position, or -1 where they do not decide it
+    lowest: int  # the cell at position 0
+    tau: float
+
+    def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.int32]:
+        """Independent cell indices (noise in lattice steps), int32, of `shape`."""
+        bits = generator.integers(0, 2**64, size=ceil(int(np.prod(shape)) / 4), dtype=np.uint64).view(np.uint16)
+        bits = bits[: int(np.prod(shape))]
+        position = self.first.take(bits)
+        undecided = np.flatnonzero(position < 0)
+        more = generator.integers(0, 1 << (BITS - FIRST), size=undecided.size, dtype=np.int64)
+        full = (bits[undecided].astype(np.int64) << (BITS - FIRST)) | more
+        position[undecided] = np.searchsorted(self.thresholds, full, side="right")
+        position += self.lowest
+        return position.reshape(shape)
+
+
+@lru_cache(maxsize=16)
+def lattice(noise: Noise, levels: int) -> Lattice:
+    """The table of `noise` on the lattice k / levels. Made once: about 20,000 values at most."""
+    if levels < 1:
+        raise UserError(f"levels is {levels}; a lattice needs at least 1 (8-bit images have 255)")
+    step = 1 / levels
+    reach = max(1, ceil(_quantile(noise, 2.0**-64) / step))
+    if reach > 2**24:
+        raise UserError(f"noise {noise.name} on {levels} levels reaches {reach} cells; it must stay below 2^24")
+    # tails[k] = P(noise > (k + 1/2) step), k = 0..reach-1: small numbers, hence small absolute errors.
+    tails = _tail(noise, (np.arange(reach) + 0.5) * step)
+    upper = np.rint(tails * 2.0**BITS).astype(np.int64)
+    upper = upper[upper > 0]
+    top = np.iinfo(np.int64).max
+    thresholds = np.concatenate([upper[::-1], (top - upper) + 1])
+    low = np.arange(2**FIRST, dtype=np.int64) << (BITS - FIRST)
+    left = np.searchsorted(thresholds, low, side="right")
+    right = np.searchsorted(thresholds, low + ((1 << (BITS - FIRST)) - 1), side="right")
+    first = np.where(left == right, left, -1).astype(np.int32)
+    # The distance is at most the sum of the thresholds' errors (evaluation, rounding) and the mass that is cut off.
+    error = 2 * (TAIL_ERROR * float(tails.sum()) + len(upper) * 2.0 ** -(BITS + 1) + 2.0**-62)
+    return Lattice(noise, levels, thresholds, first, -len(upper), error)
+
+
+def _tail(noise: Noise, z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P(noise > z) for z > 0."""
+    if noise.kind == "gaussian":
+        return np.asarray(ndtr(-z / noise.scale))
+    if noise.kind == "laplace":
+        return 0.5 * np.exp(-z / noise.scale)
+    return np.clip((1 - z / noise.scale) / 2, 0, 0.5)
+
+
+def _quantile(noise: Noise, tail: float) -> float:
+    """The z > 0 beyond which at most `tail` of the noise lies."""
+    if noise.kind == "gaussian":
+        return float(-ndtri(tail)) * noise.scale
+    return noise.scale * float(-np.log(2 * tail)) if noise.kind == "laplace" else noise.scale
