@@ -1,0 +1,32 @@
+"""Where data is looked for, and what is said when it is not there."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from gambeson.errors import UserError
+
+
+def folders(data_dir: str | Path | None = None) -> list[Path]:
+    """The folders that are searched, in order: `data_dir`, `$GAMBESON_DATA`, the user cache.
+
+    >>> folders("/data")[0].as_posix()
+    '/data'
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gambeson"
+    named = [place for place in (data_dir, os.environ.get("GAMBESON_DATA")) if place]
+    return [*(Path(place).expanduser() for place in named), cache]
+
+
+def candidates(name: str, places: Sequence[Path]) -> list[Path]:
+    """For every place the folder `<place>/<name>`, then the place itself."""
+    return [folder for place in places for folder in (place / name, place)]
+
+
+def not_found(name: str, wanted: str, places: Sequence[Path]) -> UserError:
+    """The error that names what was wanted, every folder looked at, and the remedy."""
+    looked = ", ".join(f"{folder}{'' if folder.is_dir() else ' (no such folder)'}" for folder in candidates(name, places))
+    return UserError(
+        f"{name}: {wanted} not found. Looked in: {looked}. "
+        f"Remedy: `gambeson data fetch {name}`, or name the folder with --data-dir or GAMBESON_DATA"
+    )
