@@ -26,7 +26,7 @@ def lenet(
     431080
 
     Paper: Jeong & Shin 2020, "Consistency regularization for certified robustness", code/archs/lenet.py. We pool
-    *before* the activation: it is monotone, so max(act(a), act(b)) = act(max(a, b)) exactly, on a quarter of the values.
+    *before* the activation: it is monotone, so max(act(a), act(b)) = act(max(a, b)), on a quarter of the values.
     """
     require_size("lenet", shape, 16)
     height, width = (((side - 4) // 2 - 4) // 2 for side in shape[1:])
