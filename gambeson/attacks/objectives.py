@@ -1,0 +1,62 @@
+"""What an attack maximises: cross-entropy, margin, DLR, each untargeted and targeted; always in float32 or better."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gambeson.errors import UserError
+from gambeson.types import Labels, Logits
+
+LOSSES = ("cross_entropy", "margin", "dlr")
+
+
+def objective(loss: str, logits: Logits, y: Labels, targets: Labels | None = None) -> Tensor:
+    """The value (N,) that an attack increases.
+
+    | loss | untargeted | targeted at t |
+    |---|---|---|
+    | cross_entropy | -log p_y | log p_t |
+    | margin | max_{s != y} z_s - z_y | z_t - max_{s != t} z_s |
+    | dlr | (max_{s != y} z_s - z_y) / (z_(1) - z_(3)) | (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2) |
+
+    z_(k) is the k-th largest logit. The margin is positive exactly when the attack succeeds, ties apart. DLR ignores shift and scale
+    of the logits (Croce and Hein 2020, arXiv:2003.01690) and needs 3 classes (targeted 4): otherwise UserError.
+
+    >>> objective("margin", torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([0]))
+    tensor([-1.])
+    """
+    z = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    if loss == "cross_entropy":
+        return F.cross_entropy(z, y, reduction="none") if targets is None else -F.cross_entropy(z, targets, reduction="none")
+    if loss == "margin":
+        return best_other(z, y) - at(z, y) if targets is None else at(z, targets) - best_other(z, targets)
+    if loss != "dlr":
+        raise UserError(f"loss is {loss!r}; it must be one of {', '.join(LOSSES)}")
+    needed = 3 if targets is None else 4
+    if z.shape[1] < needed:
+        kind = "dlr" if targets is None else "targeted dlr"
+        raise UserError(f"loss is {kind} with {z.shape[1]} classes; it needs at least {needed}: use margin or cross_entropy")
+    top = z.topk(needed, dim=1).values
+    if targets is None:
+        return (best_other(z, y) - at(z, y)) / (top[:, 0] - top[:, 2] + 1e-12)
+    return (at(z, targets) - at(z, y)) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+
+
+def fooled(logits: Logits, y: Labels, targets: Labels | None = None) -> Tensor:
+    """Whether an attack has succeeded (N,), bool: the prediction is not y, or, if targeted, is the target.
+
+    >>> fooled(torch.tensor([[2.0, 1.0]]), torch.tensor([1]))
+    tensor([True])
+    """
+    prediction = logits.argmax(1)
+    return prediction != y if targets is None else prediction == targets
+
+
+def at(z: Tensor, classes: Labels) -> Tensor:
+    """z[i, classes[i]] (N,)."""
+    return z.gather(1, classes[:, None])[:, 0]
+
+
+def best_other(z: Tensor, classes: Labels) -> Tensor:
+    """max_{s != classes[i]} z[i, s] (N,)."""
+    return z.scatter(1, classes[:, None], float("-inf")).amax(1)
