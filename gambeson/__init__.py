@@ -1,6 +1,33 @@
 """Gambeson: train, attack, certify and doubt robust image classifiers.
 
 Names are imported lazily: `import gambeson` does not import torch.
+
+>>> import gambeson
+>>> sorted(gambeson.__all__)
+['Form', 'attacked', 'certified', 'clean', 'load', 'train']
 """
 
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Form": "gambeson.inference",
+    "attacked": "gambeson.evaluation",
+    "certified": "gambeson.evaluation",
+    "clean": "gambeson.evaluation",
+    "load": "gambeson.data",
+    "train": "gambeson.training",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gambeson' has no attribute {name!r}; it has {', '.join(sorted(_HOMES))}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,184 @@
+"""Can this evaluation be trusted? Each check reads records: a number, a threshold, a verdict, what it means, what
+to do next.
+
+pass, doubt (look closer before you quote the number), fail (the number is wrong), not_run (the records it needs
+are missing).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise, product
+from typing import Any, Literal
+
+from scipy.stats import binom
+
+from gambeson.records import Run
+
+Verdict = Literal["pass", "doubt", "fail", "not_run"]
+Rejudge = Callable[
+    [dict[str, Any], int], int | None
+]  # (attack's evaluation, index) -> class on fresh noise, None: unknown
+
+NOTICEABLE = 0.01  # the share of images from which an attack's failure is worth a doubt
+FALSE_ALARM = 1e-6  # how often a sound certificate may fail the conflict check
+
+
+@dataclass(frozen=True)
+class Check:
+    check: str
+    verdict: Verdict
+    value: float | None
+    threshold: float | None
+    meaning: str
+    next_step: str
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run_checks(run: Run, rejudge: Rejudge | None = None, flags: Sequence[Any] = ()) -> list[Check]:
+    """All checks that exist, on everything that a run has recorded; `flags` are the doubts of `models.guards`."""
+    return [
+        model_contract(flags),
+        certified_not_above_attacked(run, rejudge),
+        success_grows_with_eps(run),
+        one_step_not_better(run),
+        step_size_within_eps(run),
+    ]
+
+
+def model_contract(flags: Sequence[Any]) -> Check:
+    """Logits, a fixed function, images in [0, 1]: whatever `gambeson.models.guards` doubts about the model."""
+    text = (
+        " ".join(flag.message for flag in flags)
+        or "The model is a fixed function of images in [0, 1] and gives logits."
+    )
+    verdict: Verdict = "doubt" if flags else "pass"
+    return Check("model_contract", verdict, len(flags), 0, text, "Mend what the message names, then evaluate again.")
+
+
+def certified_not_above_attacked(run: Run, rejudge: Rejudge | None = None) -> Check:
+    """No attack may change the class inside a certified radius: same smoothed classifier, same norm, same image.
+
+    A conflict is an image that PREDICT gives another class (an abstention is none) at a distance, measured in
+    float64, below its radius against real-valued adversaries. It is re-judged on fresh noise; the check fails when
+    more conflicts are confirmed than alpha allows, Binomial(images, alpha) at 1e-6.
+    """
+    name, compared, outcomes = "certified_not_above_attacked", 0, []
+    for certified, attacked in product(run.evaluations("certified"), run.evaluations("attacked")):
+        if not _same_classifier(certified["settings"], attacked["settings"]):
+            continue
+        sure = {record["index"]: record for record in run.records(certified["id"])}
+        pairs = [(sure[r["index"]], r) for r in run.records(attacked["id"]) if r["index"] in sure]
+        conflicts = [pair for pair in pairs if pair[0]["hash"] == pair[1]["hash"] and _conflict(*pair, attacked)]
+        found = sum(_confirmed(rejudge, attacked, before, after) for before, after in conflicts)
+        limit = int(binom.isf(FALSE_ALARM, max(1, len(pairs)), certified["settings"]["alpha"]))
+        compared += len(pairs)
+        outcomes.append((found, limit))
+    if not compared:
+        return _not_run(
+            name, "an attack on the smoothed classifier and a certificate for the same noise, seed and form"
+        )
+    bad = worst[0] > worst[1]
+    meaning = (
+        f"{confirmed} confirmed conflicts in {compared} comparisons of a certified radius with an attack inside it."
+    )
+    step = "The certificate is unsound: do not publish it; check noise, form and the order of noise and normalisation."
+    step = step if bad else "None needed."
+    return Check(name, "fail" if bad else "pass", found, limit, meaning, step)
+
+
+def success_grows_with_eps(run: Run) -> Check:
+    """A larger ball contains the smaller one: accuracy under the same attack must not rise with eps (Athalye et
+    al. 2018).
+    """
+    rises = []
+    for group in _by_eps(run).values():
+        accuracies = [(e["settings"]["eps"], _accuracy(run.records(e["id"]))) for e in group]
+        rises += [later - earlier for (_, earlier), (_, later) in pairwise(accuracies)]
+    if not rises:
+        return _not_run("success_grows_with_eps", "the same attack at two or more eps")
+    rise = max(0.0, *rises)
+    meaning = f"The largest rise of accuracy from one eps to the next is {rise:.4f}."
+    verdict: Verdict = "doubt" if rise > NOTICEABLE else "pass"
+    step = (
+        "The optimisation fails at large eps: more steps, restarts, another loss."
+        if rise > NOTICEABLE
+        else "None needed."
+    )
+    return Check("success_grows_with_eps", verdict, rise, NOTICEABLE, meaning, step)
+
+
+def one_step_not_better(run: Run) -> Check:
+    """FGSM must not fool images that PGD with many steps does not (Athalye et al. 2018): per image, same eps and
+    norm.
+    """
+    name, shares = "one_step_not_better", []
+    many = [e for e in run.evaluations("attacked") if e["settings"]["attack"] == "pgd"]
+    for one, other in product(run.evaluations("attacked"), many):
+        same = all(one["settings"][k] == other["settings"][k] for k in ("norm", "eps", "target", "noise", "targeted"))
+        if one["settings"]["attack"] == "fgsm" and same:
+            robust = {record["index"] for record in run.records(other["id"]) if not record["success"]}
+            records = run.records(one["id"])
+            shares.append(sum(r["success"] and r["index"] in robust for r in records) / max(1, len(records)))
+    if not shares:
+        return _not_run(name, "FGSM and PGD at the same eps (`gambeson attack RUN --attack fgsm`)")
+    share = max(shares)
+    meaning = f"One step fools {share:.4f} of the images that many steps do not."
+    step = (
+        "Gradients may be masked: a smaller step size, more restarts, the margin loss."
+        if share > NOTICEABLE
+        else "None needed."
+    )
+    return Check(name, "doubt" if share > NOTICEABLE else "pass", share, NOTICEABLE, meaning, step)
+
+
+def step_size_within_eps(run: Run) -> Check:
+    """A step longer than the ball's radius jumps over it: a usual reason why a plain model looks robust."""
+    name = "step_size_within_eps"
+    attacks = (e["settings"] for e in run.evaluations("attacked"))
+    settings = [s for s in attacks if s["eps"] > 0 and s["attack"] != "fgsm"]
+    if not settings:
+        return _not_run(name, "an attack of several steps")
+    ratio = max(s["step_size"] / s["eps"] for s in settings)
+    verdict: Verdict = "doubt" if ratio > 1 else "pass"
+    step = "Use a step size of eps/10 to eps/4." if ratio > 1 else "None needed."
+    return Check(name, verdict, ratio, 1, f"The longest step is {ratio:.3g} eps.", step)
+
+
+def _same_classifier(certified: dict[str, Any], attacked: dict[str, Any]) -> bool:
+    same = all(certified[field] == attacked[field] for field in ("noise", "form"))
+    return attacked["target"] == "smoothed" and same
+
+
+def _conflict(before: dict[str, Any], after: dict[str, Any], attacked: dict[str, Any]) -> bool:
+    norm = attacked["settings"]["norm"]
+    one_sided = [r for name, r in before["radii_real"].items() if name.endswith(f"_{norm}")]
+    radius = max(one_sided, default=0.0)  # all of them read from one p_lower: together they fail with probability alpha
+    return after["predict"] not in (-1, before["selected"]) and after["distance"] < radius
+
+
+def _confirmed(
+    rejudge: Rejudge | None, attacked: dict[str, Any], before: dict[str, Any], after: dict[str, Any]
+) -> bool:
+    again = rejudge(attacked, after["index"]) if rejudge else None
+    return after["predict"] != before["selected"] if again is None else again not in (-1, before["selected"])
+
+
+def _by_eps(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """Evaluations of the same attack, ordered by eps; a step size that is the same multiple of eps counts as the
+    same.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for evaluation in sorted(run.evaluations("attacked"), key=lambda e: e["settings"]["eps"]):
+        settings = {k: v for k, v in evaluation["settings"].items() if k not in ("eps", "step_size")}
+        groups.setdefault(f"{sorted(settings.items(), key=str)} {evaluation['data']}", []).append(evaluation)
+    return groups
+
+
+def _accuracy(records: Sequence[dict[str, Any]]) -> float:
+    return sum(record["correct"] for record in records) / max(1, len(records))
+
+
+def _not_run(name: str, needs: str) -> Check:
+    return Check(name, "not_run", None, None, f"Not run: it needs {needs}.", "Record what it needs, then check again.")

@@ -1,0 +1,8 @@
+"""Evaluations: each yields records and writes nothing."""
+
+from gambeson.evaluation.attacked import attacked
+from gambeson.evaluation.certified import certified
+from gambeson.evaluation.clean import clean
+from gambeson.evaluation.plan import Evaluation, examples
+
+__all__ = ["Evaluation", "attacked", "certified", "clean", "examples"]

@@ -1,0 +1,175 @@
+"""Accuracy under attack: every image's worst case, of the base model or of the smoothed classifier."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gambeson.attacks import ATTACKS
+from gambeson.attacks.targets import least_likely, random_targets
+from gambeson.errors import UserError
+from gambeson.evaluation.certified import smooth
+from gambeson.evaluation.plan import Evaluation, Pairs, device_of, examples, inspect
+from gambeson.inference import Form
+from gambeson.keys import generator, key
+from gambeson.models.modes import evaluating, frozen
+from gambeson.smoothed.hard import Smoothed
+from gambeson.smoothed.soft import soft
+from gambeson.types import Ball, Classifier, Norm
+
+Keep = Callable[[Tensor, Tensor, Tensor], None]  # (indices, x, x_adv) of every finished batch
+
+
+def attacked(
+    model: Classifier,
+    data: Pairs,
+    *,
+    eps: float,
+    norm: Norm = "linf",
+    attack: str = "pgd",
+    steps: int = 20,
+    step_size: float | None = None,
+    step_rule: str | None = None,
+    loss: str = "cross_entropy",
+    restarts: int = 1,
+    random_start: bool = True,
+    early_stop: bool = True,
+    targeted: str | None = None,
+    noise: str | None = None,
+    attack_draws: int = 16,
+    predict_draws: int = 1000,
+    predict_alpha: float = 0.001,
+    seed: int = 0,
+    form: Form | None = None,
+    batch: int = 250,
+    keep: Keep | None = None,
+) -> Evaluation:
+    """Attack `model` on every image and judge anew what the attack returns.
+
+    eps, step_size: in [0, 1] pixel units and in `norm`; step_size None is eps / 10. targeted: None, "random" or
+    "least_likely". noise (kind:scale) attacks the smoothed classifier instead of the base model: the attack sees
+    the log of the mean softmax over `attack_draws` fixed draws per image (Salman et al. 2019), and what it returns
+    is judged by PREDICT with `predict_draws` fresh draws at `predict_alpha`, which may abstain (predict -1, not
+    correct). keep: called with (indices, x, x_adv) of every finished batch, before its records come out. Records
+    hold predict_clean, predict, correct, success, loss, distance (float64, in `norm`). No default of an attack is
+    left out of `settings`: an evaluation without them cannot be written.
+    """
+    data = examples(data)
+    if attack not in ATTACKS:
+        raise UserError(f"attack is {attack!r}; known: {', '.join(ATTACKS)}")
+    ball = Ball(norm, eps)
+    steps = 1 if attack == "fgsm" else steps
+    options = {
+        "steps": steps,
+        "step_size": (eps if attack == "fgsm" else eps / 10) if step_size is None else step_size,
+        "step_rule": step_rule or ("sign" if norm == "linf" else "normalised"),
+        "loss": loss,
+        "restarts": restarts,
+        "random_start": random_start and attack != "fgsm",
+        "early_stop": early_stop,
+    }
+    classes, flags = inspect(model, data)
+    smoothed = None if noise is None else smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
+    judged_by = None if smoothed is None else _Judged(smoothed, predict_draws, predict_alpha)
+    settings = {
+        "attack": attack,
+        "target": "base" if smoothed is None else "smoothed",
+        "norm": norm,
+        "eps": eps,
+        **options,
+        "projection": "exact Euclidean projection on ball and box",
+        "box": (0.0, 1.0),
+        "targeted": targeted,
+        "noise": None if smoothed is None else smoothed.noise.noise.name,
+        "attack_draws": None if smoothed is None else attack_draws,
+        "redraw": None if smoothed is None else False,
+        "predict_draws": None if smoothed is None else predict_draws,
+        "predict_alpha": None if smoothed is None else predict_alpha,
+        "seed": seed,
+        "form": None if smoothed is None else smoothed.base.form.settings(),
+    }
+    device = device_of(model)
+
+    def judge(rows: Tensor) -> list[dict[str, Any]]:
+        indices = data.indices[rows].tolist()
+        x, y = data.pixels(rows).to(device), data.labels[rows].to(device)
+        logits: Classifier = model
+        if smoothed is not None:
+            logits = soft(model, _noise(smoothed, indices, attack_draws, x))
+        keys = [key(seed, "attack", index) for index in indices]
+        with evaluating(model), frozen(model):
+            targets = _targets(targeted, logits, x, y, classes, keys)
+            result = _run(attack, logits, x, y, ball, targets, keys, options)
+            if keep is not None:
+                keep(data.indices[rows], x.cpu(), result.x_adv.cpu())
+            before, after = (_predict(model, judged_by, images, indices) for images in (x, result.x_adv))
+        losses = [value if value == value and abs(value) != float("inf") else None for value in result.loss.tolist()]
+        return [
+            {
+                "predict_clean": before[i],
+                "predict": after[i],
+                "correct": after[i] == int(y[i]),
+                "success": bool(result.success[i]),
+                "loss": losses[i],
+                "distance": float(result.distance[i]),
+                "target": None if targets is None else int(targets[i]),
+            }
+            for i in range(len(indices))
+        ]
+
+    return Evaluation("attacked", settings, data, batch if smoothed is None else min(batch, 50), judge, flags)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    smoothed: Smoothed
+    draws: int
+    alpha: float
+
+
+def _predict(model: Classifier, judged: _Judged | None, images: Tensor, indices: list[int]) -> list[int]:
+    if judged is None:
+        with torch.no_grad():
+            return [int(label) for label in model(images).argmax(1)]
+    each = zip(images.cpu(), indices, strict=True)
+    return [judged.smoothed.predict(x, index=i, draws=judged.draws, alpha=judged.alpha)[0] for x, i in each]
+
+
+def _noise(smoothed: Smoothed, indices: list[int], draws: int, x: Tensor) -> Tensor:
+    """Fixed draws (N, m, C, H, W), each image's from its own key, from the distribution that is certified."""
+    lattice, shape = smoothed.noise, (draws, *x.shape[1:])
+    name = lattice.noise.name
+    drawn = [lattice.sample(shape, generator(smoothed.seed, "attack", name, index)) for index in indices]
+    return torch.stack([torch.from_numpy(values) for values in drawn]).to(x) / lattice.levels
+
+
+def _targets(
+    targeted: str | None, logits: Classifier, x: Tensor, y: Tensor, classes: int, keys: list[int]
+) -> Tensor | None:
+    if targeted is None:
+        return None
+    if targeted == "random":
+        return random_targets(y, classes, keys)
+    if targeted == "least_likely":
+        with torch.no_grad():
+            return least_likely(logits, x, y)
+    raise UserError(f"targeted is {targeted!r}; it must be random or least_likely, or left out")
+
+
+def _run(
+    attack: str,
+    logits: Classifier,
+    x: Tensor,
+    y: Tensor,
+    ball: Ball,
+    targets: Tensor | None,
+    keys: list[int],
+    o: dict[str, Any],
+) -> Any:
+    if ball.eps == 0:  # an attack with no room: judged all the same, so that curves start at 0
+        o = {**o, "step_size": None}
+    if attack == "fgsm":
+        return ATTACKS[attack](logits, x, y, ball=ball, loss=o["loss"], targets=targets)
+    return ATTACKS[attack](logits, x, y, ball=ball, targets=targets, keys=keys, **o)

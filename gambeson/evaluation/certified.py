@@ -1,0 +1,103 @@
+"""Certified robustness: counts under noise, bounds, and the radius of every certificate that the noise allows."""
+
+from math import ceil, log
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gambeson.certificates import max_radius
+from gambeson.data import Dataset
+from gambeson.errors import UserError
+from gambeson.evaluation.plan import Evaluation, Pairs, device_of, examples, inspect
+from gambeson.inference import Form, rows_are_independent, serve
+from gambeson.noise import lattice, parse
+from gambeson.sampling import BLOCK
+from gambeson.smoothed.hard import Smoothed
+from gambeson.types import Classifier
+
+
+def certified(
+    model: Classifier,
+    data: Pairs,
+    *,
+    noise: str = "gaussian:0.5",
+    draws: int = 100_000,
+    select_draws: int = 100,
+    alpha: float = 0.001,
+    seed: int = 0,
+    form: Form | None = None,
+) -> Evaluation:
+    """Certify the smoothed `model` on every image (Cohen et al. 2019, CERTIFY, on the pixel lattice).
+
+    noise: kind:scale in [0, 1] pixel units, `gaussian:sigma`, `laplace:b` or `uniform:half-width`. draws, select_draws:
+    noisy copies that bound and that pick the class, n and n0. alpha: the failure probability of each image's
+    certificate. form: the inference form that is sampled (None: float32 with the threads that torch has).
+    Records hold counts, bounds and `radii` per certificate, in [0, 1] pixel units. Raises UserError for a model that is
+    no fixed function of its input, and for an (n, alpha) with which no outcome can be certified.
+    """
+    data = examples(data)
+    classes, flags = inspect(model, data)
+    smoothed = smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
+    check_budget(draws, select_draws, alpha)
+    form, values = smoothed.base.form, data.images[0].numel()
+    tau, scale = smoothed.tau(values), smoothed.noise.noise.scale
+    settings = {
+        "noise": smoothed.noise.noise.name,
+        "select_draws": select_draws,
+        "draws": draws,
+        "alpha": alpha,
+        "budget": "fixed",
+        "seed": seed,
+        "block": BLOCK,
+        "form": form.settings(),
+        "tau": tau,
+        "max_radius": {c.name: max_radius(c.name, draws, alpha, scale, tau) for c in smoothed.certificates()},
+        "rounding_distance": smoothed.rounding_distance(values),
+    }
+
+    def judge(rows: Tensor) -> list[dict[str, Any]]:
+        (row,) = rows.tolist()
+        record = smoothed.certify(
+            data.pixels([row])[0],
+            index=int(data.indices[row]),
+            select_draws=select_draws,
+            draws=draws,
+            alpha=alpha,
+        )
+        return [{**record, "correct": record["predict"] == int(data.labels[row])}]
+
+    return Evaluation("certified", settings, data, 1, judge, flags)
+
+
+def smooth(model: Classifier, data: Dataset, *, noise: str, seed: int, form: Form | None, classes: int) -> Smoothed:
+    """The smoothed classifier of `model` on the lattice of `data`; a form that is not eligible is refused."""
+    grid = lattice(parse(noise), data.levels or 255)
+    served = serve(model, form or default_form(model))
+    probe = data.pixels(torch.arange(min(2, len(data)))).to(served.form.device)
+    probe = torch.cat([probe, probe.flip(-1), 1 - probe])
+    if not rows_are_independent(served, probe):
+        raise UserError(
+            f"form {served.form.settings()} is not eligible: an image's logits change when the other rows of the call "
+            "change; choose another form (--dtype float32, --memory contiguous, another --batch), or remove from the "
+            "model what mixes the images of a batch"
+        )
+    return Smoothed(served, grid, classes, seed)
+
+
+def default_form(model: Classifier) -> Form:
+    memory = "channels_last" if isinstance(model, nn.Module) else "contiguous"
+    return Form("float32", memory, 200, torch.get_num_threads(), device_of(model).type)  # type: ignore[arg-type]
+
+
+def check_budget(draws: int, select_draws: int, alpha: float) -> None:
+    """Refuse budgets with which even unanimous draws certify nothing: alpha^(1/n) <= 1/2."""
+    if not 0 < alpha < 1:
+        raise UserError(f"alpha is {alpha}; it must lie strictly between 0 and 1 (0.001 is customary)")
+    if select_draws < 1:
+        raise UserError(f"select_draws is {select_draws}; it must be at least 1 (100 is customary)")
+    needed = ceil(log(alpha) / log(0.5)) + 1
+    if draws < needed:
+        raise UserError(
+            f"draws is {draws} at alpha {alpha}: even if all agreed, nothing could be certified; give draws >= {needed}"
+        )

@@ -1,0 +1,28 @@
+"""Natural accuracy: what the model says of images that nobody touched."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gambeson.evaluation.plan import Evaluation, Pairs, device_of, examples, inspect
+from gambeson.types import Classifier
+
+
+def clean(model: Classifier, data: Pairs, *, batch: int = 250) -> Evaluation:
+    """Evaluate `model` (images in [0, 1] -> logits) on clean images; records hold predict, correct, confidence.
+
+    data: a Dataset or any iterable of (x, y). Raises UserError for the mistakes that `gambeson.models.guards` knows.
+    """
+    data = examples(data)
+    _, flags = inspect(model, data)
+    device = device_of(model)
+
+    @torch.inference_mode()
+    def judge(rows: Tensor) -> list[dict[str, Any]]:
+        confidence, predict = model(data.pixels(rows).to(device)).float().softmax(1).max(1)
+        correct = predict.cpu() == data.labels[rows]
+        columns = zip(predict.tolist(), correct.tolist(), confidence.tolist(), strict=True)
+        return [{"predict": p, "correct": c, "confidence": round(q, 6)} for p, c, q in columns]
+
+    return Evaluation("clean", {"batch": batch}, data, batch, judge, flags)

@@ -1,0 +1,91 @@
+"""What every evaluation is: settings, flags, and records that come one by one; nothing is written here."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gambeson.data import Dataset
+from gambeson.errors import UserError
+from gambeson.models.guards import Flag, require
+from gambeson.types import Classifier
+
+Judge = Callable[[Tensor], list[dict[str, Any]]]  # rows of the data -> one record's fields per row
+Pairs = Dataset | Iterable[tuple[Any, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """An evaluation of one model on one data set; iterate over it for its records (dicts).
+
+    Rows are judged in batches that are fixed in advance, so that an interrupted evaluation that goes on later, skipping
+    what is `done`, gives the same records as one that was never interrupted, times apart.
+    """
+
+    kind: str
+    settings: dict[str, Any]
+    data: Dataset
+    batch: int
+    judge: Judge
+    flags: list[Flag] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self.records()
+
+    def records(self, done: frozenset[int] | set[int] = frozenset()) -> Iterator[dict[str, Any]]:
+        """Records of every example whose stable index is not in `done`, in the order of the data."""
+        hashes = self.data.hashes()
+        for rows in torch.arange(len(self.data)).split(self.batch):
+            indices = self.data.indices[rows].tolist()
+            if done.issuperset(indices):
+                continue
+            start = perf_counter()
+            judged = self.judge(rows)
+            seconds = round((perf_counter() - start) / len(rows), 6)
+            for row, index, fields in zip(rows.tolist(), indices, judged, strict=True):
+                if index not in done:
+                    label = int(self.data.labels[row])
+                    yield {"index": index, "hash": hashes[row], "label": label, **fields, "seconds": seconds}
+
+
+def examples(data: Pairs, name: str = "examples") -> Dataset:
+    """Any iterable of (x, y) as a Dataset: x an image (C, H, W) with an integer y, or a batch (N, C, H, W) with y (N,).
+
+    Values must be floats in [0, 1]; indices count from 0 in the order of the iterable.
+    """
+    if isinstance(data, Dataset):
+        return data
+    images, labels = [], []
+    for x, y in data:
+        x, y = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x), torch.as_tensor(y)
+        images.append(x if x.dim() == 4 else x[None])
+        labels.append(y.reshape(-1))
+    if not images:
+        raise UserError("the data holds no example; give an iterable of (x, y) that is not used up")
+    x, y = torch.cat(images).detach().cpu(), torch.cat(labels).detach().cpu().long()
+    if not x.is_floating_point():
+        raise UserError(f"images are {x.dtype}; they must be floats in [0, 1]: divide by 255")
+    classes = tuple(str(label) for label in range(max(2, int(y.max()) + 1)))
+    return Dataset(name, "test", x.float(), y, None, classes, torch.arange(len(x)))
+
+
+def inspect(model: Classifier, data: Dataset) -> tuple[int, list[Flag]]:
+    """The model's number of classes and the doubts about it; the field's usual mistakes are refused with their
+    remedy.
+    """
+    rows = torch.arange(min(len(data), 128))
+    x, y = data.pixels(rows).to(device_of(model)), data.labels[rows].to(device_of(model))
+    with torch.no_grad():
+        logits = model(x[:2])
+    classes = max(logits.shape[-1], len(data.classes)) if data.levels is None else len(data.classes)
+    return classes, require(model, x, y, classes)
+
+
+def device_of(model: Classifier) -> torch.device:
+    """Where a model's parameters live; the CPU for a callable without any."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))
