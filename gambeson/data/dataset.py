@@ -1,4 +1,4 @@
-"""A labelled set of images: integers as the publisher stored them, a stable index and a content hash for every example."""
+"""A labelled set of images: the publisher's integers, and for every example a stable index and a content hash."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -30,8 +30,8 @@ class Dataset:
     Raises:
         UserError: a field has the wrong shape or type, or an image or a label is outside its range (the row is named).
 
-    >>> data = Dataset("toy", "test", torch.tensor([[[[0, 255]]]], dtype=torch.uint8), torch.tensor([1]), 255, ("a", "b"),
-    ...                torch.tensor([0]))
+    >>> image = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)
+    >>> data = Dataset("toy", "test", image, torch.tensor([1]), 255, ("a", "b"), torch.tensor([0]))
     >>> data.pixels().tolist()
     [[[[0.0, 1.0]]]]
     """
@@ -48,11 +48,12 @@ class Dataset:
         wanted = torch.float32 if self.levels is None else torch.uint8
         if self.images.ndim != 4 or self.images.dtype != wanted:
             found = f"{self.images.dtype} {tuple(self.images.shape)}"
-            raise UserError(f"{self.name}: images are {found}; they must be {wanted} (N, C, H, W) when levels is {self.levels}")
+            rule = f"{wanted} (N, C, H, W) when levels is {self.levels}"
+            raise UserError(f"{self.name}: images are {found}; they must be {rule}")
         for field, values in (("labels", self.labels), ("indices", self.indices)):
             if values.dtype != torch.int64 or tuple(values.shape) != (len(self.images),):
-                found = f"{values.dtype} {tuple(values.shape)}"
-                raise UserError(f"{self.name}: {field} are {found}; they must be int64 ({len(self.images)},), one per image")
+                found, rule = f"{values.dtype} {tuple(values.shape)}", f"int64 ({len(self.images)},), one per image"
+                raise UserError(f"{self.name}: {field} are {found}; they must be {rule}")
         if self.levels is not None and not 1 <= self.levels <= 255:
             raise UserError(f"{self.name}: levels is {self.levels}; it must be 1 to 255, or None for float images")
         top = 1 if self.levels is None else self.levels
@@ -65,7 +66,8 @@ class Dataset:
     def _refuse(self, bad: Tensor, what: str) -> None:
         if bad.any():
             row = int(bad.nonzero()[0, 0])
-            raise UserError(f"{self.name}, {self.split} row {row}: {what}; label {int(self.labels[row])}. Correct the data")
+            seen = f"label {int(self.labels[row])}, stable index {int(self.indices[row])}"
+            raise UserError(f"{self.name}, {self.split}, row {row} ({seen}): {what}; correct the data")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -79,40 +81,45 @@ class Dataset:
 
     def pixels(self, rows: Rows | None = None) -> Images:
         """The images of `rows` (all by default) as a new float32 tensor (n, C, H, W) in [0, 1]: `images / levels`."""
-        chosen = self.images if rows is None else self.images[rows if isinstance(rows, slice) else torch.as_tensor(rows)]
+        chosen = self.images[slice(None) if rows is None else _selector(rows)]
         return chosen.to(torch.float32, copy=True) if self.levels is None else chosen.to(torch.float32) / self.levels
 
     def subset(self, rows: Rows) -> "Dataset":
         """The examples in `rows` (integers, a mask or a slice), in that order; each keeps its stable index."""
-        chosen = rows if isinstance(rows, slice) else torch.as_tensor(rows)
-        if isinstance(chosen, Tensor) and chosen.dtype != torch.bool:
-            chosen = chosen.to(torch.int64)  # an empty list would be float
+        chosen = _selector(rows)
         images, labels, indices = self.images[chosen], self.labels[chosen], self.indices[chosen]
         return Dataset(self.name, self.split, images, labels, self.levels, self.classes, indices)
 
     def every(self, step: int, limit: int | None = None) -> "Dataset":
-        """The examples whose stable index is a multiple of `step`, at most `limit` of them (every 20th test image: 20)."""
+        """The examples whose stable index is a multiple of `step` (20: every 20th image), at most `limit` of them."""
         if step < 1 or (limit is not None and limit < 0):
             raise UserError(f"every: step is {step} and limit is {limit}; step must be >= 1 and limit >= 0 or None")
         return self.subset((self.indices % step == 0).nonzero()[:, 0][:limit])
 
     def hashes(self) -> list[str]:
-        """One content hash per example: sha256(type, shape, levels, label, image bytes), the first 16 hexadecimal digits."""
+        """For each example the first 16 hexadecimal digits of sha256(type, shape, levels, label, image bytes)."""
         words = f"{self.images.dtype} {tuple(self.images.shape[1:])} levels={self.levels} label="
         start = [hashlib.sha256(f"{words}{label}\n".encode()) for label in range(len(self.classes))]
         rows = self.images.contiguous().numpy()
         found = []
         for row, label in zip(rows, self.labels.tolist(), strict=True):
             digest = start[label].copy()
-            digest.update(row)
+            digest.update(row.data)
             found.append(digest.hexdigest()[:16])
         return found
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over everything but the name, which may be a path that moves: one changed pixel changes it."""
-        head = f"{self.split} {self.images.dtype} {tuple(self.images.shape)} levels={self.levels} {list(self.classes)}\n"
-        digest = hashlib.sha256(head.encode())
+        form = f"{self.images.dtype} {tuple(self.images.shape)} levels={self.levels}"
+        digest = hashlib.sha256(f"{self.split} {form} {list(self.classes)}\n".encode())
         for part in (self.indices, self.labels, self.images):
-            digest.update(part.contiguous().numpy())
+            digest.update(part.contiguous().numpy().data)
         return digest.hexdigest()
+
+
+def _selector(rows: Rows) -> Tensor | slice:
+    if isinstance(rows, slice):
+        return rows
+    chosen = torch.as_tensor(rows)
+    return chosen if chosen.dtype == torch.bool else chosen.to(torch.int64)  # an empty list would be float

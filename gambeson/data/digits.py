@@ -14,8 +14,8 @@ FILE = Path(__file__).parent / "digits.npz"
 def digits(name: str, split: str, places: Sequence[Path] = ()) -> Dataset:
     """The 1,797 UCI handwritten digits, 8x8, 16 grey levels: `x = images / 16`.
 
-    The publisher's order gives the stable index 0..1796. The split is fixed and ours: index % 5 == 0 is test (360 images),
-    the rest is train (1,437), because the publisher's own training part is not in the package.
+    The publisher's order gives the stable index 0..1796. The split is fixed and ours, because the publisher's own
+    training part is not in the package: index % 5 == 0 is test (360 images), the rest is train (1,437).
 
     Args:
         name: "digits".
@@ -29,7 +29,7 @@ def digits(name: str, split: str, places: Sequence[Path] = ()) -> Dataset:
     >>> len(data), data.levels, int(data.indices[1])
     (360, 16, 5)
 
-    Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998 (CC BY 4.0, see DIGITS-LICENSE).
+    Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI (CC BY 4.0, see DIGITS-LICENSE).
     """
     with np.load(FILE, allow_pickle=False) as stored:
         images, labels = torch.from_numpy(stored["images"])[:, None], torch.from_numpy(stored["labels"]).long()

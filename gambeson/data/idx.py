@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from gambeson.data.dataset import Dataset
+from gambeson.data.labels import labels
 from gambeson.data.locate import candidates, not_found
 from gambeson.errors import UserError
 
@@ -21,8 +22,9 @@ CLASSES = {
     ),
 }  # fmt: skip
 STEMS = {"train": "train", "test": "t10k"}
-# md5 of the published labels (the bytes after the header): both sets use the same file names, so one can lie in the other's place
-LABELS = {
+# md5 of the published labels (the bytes after the header): the file names are the same, so one set can lie in the
+# place of the other
+KNOWN_LABELS = {
     "mnist": {"e86ee40d66677c011a9abda399ec8c4d", "073c3904dfbd3e141ff8aa01cfde6b15"},
     "fashion-mnist": {"3236f6424fc25388b2834cb19942cf7e", "8dea97a4e78c1bd1b5a6e8efbb870b6e"},
 }
@@ -40,7 +42,7 @@ def idx(name: str, split: str, places: Sequence[Path]) -> Dataset:
         Dataset with images uint8 (N, 1, 28, 28), levels 255; the stable index is the position in the file.
 
     Raises:
-        UserError: a file is missing, truncated, not idx, of another shape, or has a label outside 0..9; file and row named.
+        UserError: a file is missing, truncated, not idx, or has a label outside 0..9; file and row are named.
 
     >>> idx("mnist", "test", folders())  # doctest: +SKIP
 
@@ -48,18 +50,19 @@ def idx(name: str, split: str, places: Sequence[Path]) -> Dataset:
     """
     stem = STEMS[split]
     image_file, label_file = (_find(name, f"{stem}-{kind}-ubyte", places) for kind in ("images-idx3", "labels-idx1"))
-    images, labels = _read(image_file, 3), _read(label_file, 1)
-    if len(images) != len(labels):
-        raise UserError(f"{image_file} has {len(images)} images but {label_file} has {len(labels)} labels; they must be equal")
-    digest = hashlib.md5(labels.tobytes(), usedforsecurity=False).hexdigest()
-    for other, known in LABELS.items():
+    images, values = _read(image_file, 3), _read(label_file, 1)
+    if len(images) != len(values):
+        raise UserError(
+            f"{image_file} has {len(images)} images but {label_file} has {len(values)} labels; they must agree"
+        )
+    digest = hashlib.md5(values.tobytes(), usedforsecurity=False).hexdigest()
+    for other, known in KNOWN_LABELS.items():
         if other != name and digest in known:
-            raise UserError(f"{label_file} is the label file of {other}, not of {name}; put the files of {name} in its place")
+            raise UserError(
+                f"{label_file} belongs to {other}, not to {name}; put the files of {name} in a folder {name}/"
+            )
     classes = CLASSES[name]
-    if (labels >= len(classes)).any():
-        row = int((labels >= len(classes)).argmax())
-        raise UserError(f"{label_file}, row {row}: label {labels[row]} is outside 0..{len(classes) - 1}; the file is damaged")
-    pixels, targets = torch.from_numpy(images)[:, None], torch.from_numpy(labels).long()
+    pixels, targets = torch.from_numpy(images)[:, None], labels(values, len(classes), str(label_file))
     return Dataset(name, split, pixels, targets, 255, classes, torch.arange(len(pixels)))
 
 
@@ -77,21 +80,21 @@ def _read(path: Path, dims: int) -> np.ndarray:
     header = 4 * (dims + 1)
     if content[:4] != bytes((0, 0, 8, dims)) or len(content) < header:
         raise UserError(
-            f"{path}: starts with {content[:4].hex(' ') or 'nothing'}, not with the idx magic 00 00 08 0{dims} and {dims} sizes; "
-            "it is another file or damaged: fetch it again"
+            f"{path}: starts with {content[:4].hex(' ') or 'nothing'}, not with the idx magic 00 00 08 0{dims} and "
+            f"{dims} sizes; it is another file or damaged: fetch it again"
         )
     rows, *shape = struct.unpack(f">{dims}I", content[4:header])
     size = prod(shape)
     found = len(content) - header
     if not whole or found != rows * size:
         state = "truncated" if found < rows * size or not whole else "too long"
-        raise UserError(f"{path}: {state}: the header says {rows} rows of {size} bytes, found {found // max(size, 1)} rows "
-                        f"({found} bytes); fetch it again")  # fmt: skip
+        seen = f"{found // max(size, 1)} rows ({found} bytes)"
+        raise UserError(f"{path}: {state}: the header says {rows} rows of {size} bytes, found {seen}; fetch it again")
     return np.frombuffer(content, np.uint8, offset=header).reshape(rows, *shape).copy()  # torch wants writable memory
 
 
 def _content(path: Path) -> tuple[bytes, bool]:
-    """The uncompressed bytes, and whether the file was whole (what can be read of a truncated gzip is still counted)."""
+    """The uncompressed bytes, and whether the file was whole; what a truncated gzip still holds is counted."""
     try:
         raw = path.read_bytes()
         if path.suffix != ".gz":

@@ -25,8 +25,18 @@ def candidates(name: str, places: Sequence[Path]) -> list[Path]:
 
 def not_found(name: str, wanted: str, places: Sequence[Path]) -> UserError:
     """The error that names what was wanted, every folder looked at, and the remedy."""
-    looked = ", ".join(f"{folder}{'' if folder.is_dir() else ' (no such folder)'}" for folder in candidates(name, places))
+    looked = ", ".join(f"{path}" if path.is_dir() else f"{path} (no such folder)" for path in candidates(name, places))
     return UserError(
         f"{name}: {wanted} not found. Looked in: {looked}. "
         f"Remedy: `gambeson data fetch {name}`, or name the folder with --data-dir or GAMBESON_DATA"
     )
+
+
+def resolve(name: str, places: Sequence[Path]) -> Path:
+    """The path in "kind:PATH": as written (from the current folder), else below one of `places`."""
+    path = Path(name.partition(":")[2]).expanduser()
+    tried = [path, *(place / path for place in places)]
+    for found in tried:
+        if found.exists() and path != Path():
+            return found
+    raise UserError(f"{name}: no such path; looked for: {', '.join(map(str, tried))}. Correct it or name --data-dir")

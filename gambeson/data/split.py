@@ -8,10 +8,10 @@ from gambeson.keys import generator
 
 
 def split(train: Dataset, *, validation: int, seed: int) -> tuple[Dataset, Dataset]:
-    """Partition a training set: the stable indices, sorted, are permuted by `seed`; the first `validation` are held out.
+    """Partition a training set: its sorted stable indices are permuted by `seed`; the first `validation` are held out.
 
-    Membership follows the stable index, so the order of the rows cannot change it; and a larger validation set contains the
-    smaller one of the same seed.
+    Membership follows the stable index, so the order of the rows cannot change it; and a larger validation set contains
+    the smaller one of the same seed.
 
     Args:
         train: the publisher's training part (N examples).
@@ -32,7 +32,9 @@ def split(train: Dataset, *, validation: int, seed: int) -> tuple[Dataset, Datas
     if train.split != "train":
         raise UserError(f"{train.name}: only the train split may be divided, not {train.split!r}")
     if not 0 <= validation < len(train):
-        raise UserError(f"{train.name}: validation is {validation}; it must be 0 to {len(train) - 1} of {len(train)} examples")
+        raise UserError(
+            f"{train.name}: validation is {validation}; it must be 0 to {len(train) - 1}, so that train has one"
+        )
     order = torch.from_numpy(generator("validation split", seed).permutation(len(train)))
     held = torch.isin(train.indices, train.indices.sort().values[order[:validation]])
     kept, rest = train.subset(~held), train.subset(held)
