@@ -34,7 +34,7 @@ def fetch(name: str, data_dir: str | Path | None = None, *, on_progress: Progres
         The folder that holds the files.
 
     Raises:
-        UserError: no such name; no network (the message says which files to put where, and their URLs); a wrong checksum.
+        UserError: no such name; a wrong checksum; no network (then: which files to put where, and their URLs).
 
     >>> fetch("mnist", "data")  # doctest: +SKIP
     """

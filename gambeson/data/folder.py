@@ -17,8 +17,8 @@ def folder(name: str, split: str, places: Sequence[Path] = ()) -> Dataset:
     """Labelled pictures: `PATH/train/CLASS/FILE` and `PATH/test/CLASS/FILE`; or `PATH/CLASS/FILE`, which is a test set.
 
     A folder without train/ is only ever a test set, so that no image is trained on and tested on by mistake. Classes
-    are the sub-folders of train/ (of the test set, when there is no train/) in code-point order. The stable index counts
-    the files in the order (class, file name): adding a file moves those after it. Hidden files are skipped.
+    are the sub-folders of train/ (of the test set, when there is no train/) in code-point order. The stable index
+    counts the files in the order (class, file name): adding a file moves those after it. Hidden files are skipped.
 
     Args:
         name: "folder:PATH".
