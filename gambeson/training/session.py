@@ -1,0 +1,85 @@
+"""Everything that changes while training: what a checkpoint holds."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from gambeson.errors import UserError
+from gambeson.keys import key
+from gambeson.training.cost import Counts
+from gambeson.training.distributed import gathered
+
+
+@dataclass
+class Session:
+    """The state of a run after `step` updates; `sums` are this epoch's terms times images, `images` how many."""
+
+    players: Mapping[str, nn.Module]
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    states: dict[str, Mapping[str, Tensor]]
+    generator: torch.Generator
+    identity: str
+    step: int = 0
+    seconds: float = 0.0
+    images: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+    best: dict[str, Any] = field(default_factory=dict)
+    peak_memory: int = 0
+
+
+def seeded(seed: int, purpose: str, rank: int, device: torch.device) -> torch.Generator:
+    """A generator for one rank; torch takes 64 bits of a seed (and its CPU generator uses 32 of them)."""
+    return torch.Generator(device).manual_seed(key(seed, purpose, rank) % 2**63)
+
+
+def pack(session: Session, fabric: Fabric) -> dict[str, Any]:
+    """Tensors, numbers and strings only. Every rank calls it: the generators' states of all ranks go in."""
+    device = fabric.device
+    generators = [session.generator.get_state(), torch.get_rng_state()]
+    if device.type == "cuda":
+        generators.append(torch.cuda.get_rng_state(device))
+    return {
+        "identity": session.identity,
+        "step": session.step,
+        "seconds": session.seconds,
+        "images": session.images,
+        "sums": session.sums,
+        "counts": asdict(session.counts),
+        "best": session.best,
+        "peak_memory": session.peak_memory,
+        "players": {name: module.state_dict() for name, module in session.players.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in session.optimizers.items()},
+        "states": {name: dict(state) for name, state in session.states.items()},
+        "generators": gathered(generators, fabric),
+    }
+
+
+def unpack(content: dict[str, Any], session: Session, fabric: Fabric) -> None:
+    """Put a checkpoint's content into `session`, in place."""
+    device = fabric.device
+    if len(content["generators"]) != fabric.world_size:
+        raise UserError(
+            f"the checkpoint was written by {len(content['generators'])} processes, now there are {fabric.world_size}; "
+            "use as many, or another folder"
+        )
+    for name, module in session.players.items():
+        module.load_state_dict(content["players"][name])
+    for name, optimizer in session.optimizers.items():
+        optimizer.load_state_dict(content["optimizers"][name])
+    session.states.update(
+        {name: {key: tensor.to(device) for key, tensor in state.items()} for name, state in content["states"].items()}
+    )
+    generators = content["generators"][fabric.global_rank]
+    session.generator.set_state(generators[0])
+    torch.set_rng_state(generators[1])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(generators[2], device)
+    session.step, session.seconds, session.images = content["step"], content["seconds"], content["images"]
+    session.sums = {name: tensor.to(device) for name, tensor in content["sums"].items()}
+    session.counts = Counts(**content["counts"])
+    session.best, session.peak_memory = content["best"], content["peak_memory"]
