@@ -7,6 +7,7 @@ from torch import nn
 
 from gambeson.models.layers import activation as layer
 from gambeson.models.layers import normalize, require_size
+from gambeson.models.pooling import MaxPool2
 
 
 def lenet(
@@ -34,10 +35,10 @@ def lenet(
         OrderedDict(
             normalize=normalize(shape, mean, std),
             conv1=nn.Conv2d(shape[0], 20, 5),
-            pool1=nn.MaxPool2d(2),
+            pool1=MaxPool2(),
             act1=layer(activation),
             conv2=nn.Conv2d(20, 50, 5),
-            pool2=nn.MaxPool2d(2),
+            pool2=MaxPool2(),
             act2=layer(activation),
             flatten=nn.Flatten(),
             fc1=nn.Linear(50 * height * width, 500),
