@@ -1,7 +1,7 @@
 """Norms, projections, steepest directions and random starts: what an attack knows about its ball and its box.
 
-Everything is per image: rows never see each other. Images are (N, ...) in any shape; the arithmetic is float64, the result has the
-images' dtype. Bounds of the box are taken in that dtype.
+Everything is per image: rows never see each other. Images are (N, ...) in any shape; the arithmetic is float64, the
+result has the images' dtype. Bounds of the box are taken in that dtype.
 """
 
 from collections.abc import Sequence
@@ -33,19 +33,20 @@ def distance(delta: Tensor, norm: Norm) -> Tensor:
 def project(x_adv: Images, x: Images, ball: Ball, box: Box | None = None) -> Images:
     """The point of ball ∩ box nearest to `x_adv` in the Euclidean sense, exactly.
 
-    argmin_z ||z - x_adv||_2  subject to  ||z - x|| <= eps, lower <= z <= upper. With v = x_adv - x and r_i the room between x_i and
-    the face of the box on v_i's side, the answer moves every pixel by min(|v_i|, r_i, eps) in linf, min(t |v_i|, r_i) in l2,
-    min(max(|v_i| - s, 0), r_i) in l1; t and s solve one monotone piecewise equation, by a sort of its breakpoints.
+    argmin_z ||z - x_adv||_2  subject to  ||z - x|| <= eps, lower <= z <= upper. With v = x_adv - x and r_i the room
+    between x_i and the face of the box on v_i's side, the answer moves every pixel by min(|v_i|, r_i, eps) in linf, by
+    min(t |v_i|, r_i) in l2, by min(max(|v_i| - s, 0), r_i) in l1; t and s solve one monotone piecewise equation, by a
+    sort of its breakpoints.
 
-    `x` must lie in the box (else the intersection may be empty). The result lies in the ball when measured in float64 (pixels are
-    rounded towards `x`) and in the box exactly; pixels that need not move stay bit for bit, so projecting twice changes nothing.
-    Clipping to the ball and then to the box, as is common, also ends inside but not at the nearest point, and falls short of the
-    boundary in l1 (Croce and Hein 2021, arXiv:2103.01208, section 2).
+    `x` must lie in the box (else the intersection may be empty). The result lies in the ball when measured in float64
+    (pixels are rounded towards `x`) and in the box exactly; pixels that need not move stay bit for bit, so projecting
+    twice changes nothing. Clipping to the ball and then to the box, as is common, also ends inside but not at the
+    nearest point; in l1 it wastes much of the budget (Croce and Hein 2021, arXiv:2103.01208).
 
     >>> project(torch.tensor([[1.5, 0.5]]), torch.tensor([[0.5, 0.5]]), Ball("linf", 0.25))
     tensor([[0.7500, 0.5000]])
     """
-    lower, upper = _bounds(box, x.dtype)
+    lower, upper = box_bounds(box, x.dtype)
     origin = x.detach().double().flatten(1)
     v = x_adv.detach().double().flatten(1) - origin
     length = v.abs()
@@ -94,15 +95,15 @@ def _shorten_l1(length: Tensor, room: Tensor, eps: float) -> Tensor:
 def _at_most(moved: Tensor, target: float, order: int) -> Tensor:
     """`moved` scaled down where rounding left its norm above `target`."""
     norm = torch.linalg.vector_norm(moved, ord=order, dim=1, keepdim=True)
-    return moved * (target / norm).clamp(max=1.0)
+    return moved * torch.where(norm > target, target / norm, 1.0)
 
 
 def steepest(grad: Tensor, x: Images, norm: Norm, length: float, box: Box | None = None) -> Tensor:
     """The step of at most `length` in `norm` that increases a linear function with gradient `grad` (N, ...) most.
 
-    linf: length * sign(g).  l2: length * g / ||g||_2.  l1: pixels in the order of |g|, each as far as the box allows, until
-    `length` is used up: the exact maximiser over the l1 ball intersected with the box around `x` (Croce and Hein 2021,
-    arXiv:2103.01208, proposition 3.1 and its proof idea; without a box it moves one pixel). No NaN: a zero gradient gives a zero step.
+    linf: length * sign(g).  l2: length * g / ||g||_2.  l1: pixels in the order of |g|, each as far as the box allows,
+    until `length` is used up: the exact maximiser over the l1 ball intersected with the box around `x` (Croce and Hein
+    2021, arXiv:2103.01208; the box alone keeps it from being one pixel). A zero gradient gives a zero step.
 
     >>> steepest(torch.tensor([[3.0, -4.0]]), torch.tensor([[0.5, 0.5]]), "l1", 0.75)
     tensor([[ 0.2500, -0.5000]])
@@ -111,7 +112,8 @@ def steepest(grad: Tensor, x: Images, norm: Norm, length: float, box: Box | None
         return length * grad.sign()
     flat = grad.flatten(1)
     if norm == "l2":
-        flat = flat / flat.abs().amax(1, keepdim=True).clamp(min=torch.finfo(flat.dtype).tiny)  # squares must not underflow
+        largest = flat.abs().amax(1, keepdim=True)
+        flat = flat / torch.where(largest > 0, largest, 1.0)  # squares of a small gradient would vanish
         norms = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
         return (length * flat / torch.where(norms > 0, norms, 1.0)).reshape(grad.shape)
     room = room_along(grad, x, box).flatten(1)
@@ -127,7 +129,7 @@ def room_along(direction: Tensor, x: Images, box: Box | None = None) -> Tensor:
     >>> room_along(torch.tensor([[1.0, -1.0]]), torch.tensor([[0.75, 0.0]]))
     tensor([[0.2500, 0.0000]])
     """
-    lower, upper = _bounds(box, x.dtype)
+    lower, upper = box_bounds(box, x.dtype)
     ahead = torch.where(direction > 0, upper - x, x - lower)
     return torch.where(direction == 0, 0.0, ahead).clamp(min=0)
 
@@ -135,8 +137,9 @@ def room_along(direction: Tensor, x: Images, box: Box | None = None) -> Tensor:
 def random_start(x: Images, ball: Ball, box: Box | None = None, *, keys: Sequence[int], restart: int = 0) -> Images:
     """A point drawn uniformly from the ball around every image, then projected on ball ∩ box.
 
-    Image i uses `gambeson.keys.generator(keys[i], "start", restart)` and nothing else: neither the batch split nor the device nor any
-    global generator matters. l2: a Gaussian direction times U^(1/D). l1: D of D + 1 exponentials over their sum, with random signs.
+    Image i uses `gambeson.keys.generator(keys[i], "start", restart)` and nothing else: neither the batch split nor the
+    device nor any global generator matters. l2: a Gaussian direction times U^(1/D). l1: D of D + 1 exponentials over
+    their sum, with random signs.
     """
     if len(keys) != len(x):
         raise UserError(f"keys has {len(keys)} entries for {len(x)} images; give one integer per image")
@@ -157,6 +160,7 @@ def random_start(x: Images, ball: Ball, box: Box | None = None, *, keys: Sequenc
     return project((x.detach().double() + offset).to(x.dtype), x, ball, box)
 
 
-def _bounds(box: Box | None, dtype: torch.dtype) -> tuple[float, float]:
+def box_bounds(box: Box | None, dtype: torch.dtype) -> tuple[float, float]:
+    """The ends of the box (None: [0, 1]) as images of `dtype` can hold them."""
     box = box or Box()
     return float(torch.tensor(box.lower, dtype=dtype)), float(torch.tensor(box.upper, dtype=dtype))

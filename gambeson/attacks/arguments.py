@@ -1,64 +1,75 @@
 """Refuse wrong arguments of an attack early, with the remedy."""
 
+from collections.abc import Sequence
 from math import isfinite
 
 import torch
 
 from gambeson.errors import UserError
+from gambeson.geometry import box_bounds
 from gambeson.types import Box, Images, Labels
 
 
 def check(
     x: Images,
     y: Labels,
+    targets: Labels | None,
     *,
+    box: Box,
+    keys: Sequence[int],
     steps: int,
     step_size: float | None,
     restarts: int,
     random_start: bool,
-    targets: Labels | None,
-    box: Box,
 ) -> None:
-    """Raise UserError unless the arguments that every gradient attack takes make sense (waits for the device once or twice)."""
+    """Raise UserError unless the arguments that every gradient attack takes make sense; waits for the device once."""
     for name, value in (("steps", steps), ("restarts", restarts)):
         if value < 1:
             raise UserError(f"{name} is {value}; it must be at least 1")
     if step_size is not None and not (isfinite(step_size) and step_size > 0):
-        raise UserError(f"step_size is {step_size}; it must be finite and > 0, a length in the ball's norm and [0, 1] pixel units")
+        raise UserError(
+            f"step_size is {step_size}; it must be finite and > 0: a length in the ball's norm, in pixel units"
+        )
     if restarts > 1 and not random_start:
-        raise UserError(f"restarts is {restarts} without random_start: every restart would be the same; turn random_start on")
+        raise UserError(f"restarts is {restarts} without random_start: all would be the same; turn random_start on")
     if not x.is_floating_point() or x.dim() < 2:
-        raise UserError(f"images are {x.dtype} of shape {tuple(x.shape)}; they must be floating point (N, C, H, W) in [0, 1]")
+        raise UserError(f"images are {x.dtype} {tuple(x.shape)}; they must be floating point (N, C, H, W) in [0, 1]")
+    if len(keys) != len(x):
+        raise UserError(f"keys has {len(keys)} entries for {len(x)} images; give one integer per image")
     _check_labels("labels", y, x)
     if not bool(_inside(x, box)):
         raise UserError(
-            f"images have values outside the box [{box.lower}, {box.upper}] (or NaN): smallest {float(x.min()):.6g}, largest "
-            f"{float(x.max()):.6g}; give pixels in that box and make normalisation the classifier's first layer"
+            f"images have values outside the box [{box.lower}, {box.upper}] (or NaN): smallest {float(x.min()):.6g}, "
+            f"largest {float(x.max()):.6g}; give pixels in that box and make normalisation the classifier's first layer"
         )
     if targets is not None:
         _check_labels("targets", targets, x)
         same = (targets == y).nonzero()[:, 0].tolist()
         if same:
-            raise UserError(f"targets equal the label for {len(same)} images (first row {same[0]}); a target must be another class")
+            raise UserError(
+                f"targets equal the label for {len(same)} images (first: row {same[0]}); a target must be another class"
+            )
 
 
 def check_classes(logits: torch.Tensor, x: Images, y: Labels, targets: Labels | None) -> None:
     """Raise UserError unless `logits` are (N, K) for the N images and every label and target is a class 0 .. K-1."""
     if logits.dim() != 2 or len(logits) != len(x) or not logits.is_floating_point():
-        raise UserError(f"the classifier returned {logits.dtype} {tuple(logits.shape)} for {len(x)} images; it must return logits (N, K)")
+        raise UserError(
+            f"the classifier returned {logits.dtype} {tuple(logits.shape)} for {len(x)} images, not logits (N, K)"
+        )
     for name, classes in (("labels", y), ("targets", targets)):
         if classes is not None and len(x) and not bool(((classes >= 0) & (classes < logits.shape[1])).all()):
             raise UserError(
-                f"{name} span {int(classes.min())} .. {int(classes.max())} but the classifier has {logits.shape[1]} classes, "
-                f"0 .. {logits.shape[1] - 1}; check that the classifier belongs to this data"
+                f"{name} span {int(classes.min())} .. {int(classes.max())} but the classifier has {logits.shape[1]} "
+                f"classes, 0 .. {logits.shape[1] - 1}; check that the classifier belongs to this data"
             )
 
 
 def _inside(x: Images, box: Box) -> torch.Tensor:
-    lower, upper = (torch.tensor(bound, dtype=x.dtype, device=x.device) for bound in (box.lower, box.upper))
+    lower, upper = box_bounds(box, x.dtype)
     return ((x >= lower) & (x <= upper)).all()
 
 
 def _check_labels(name: str, classes: Labels, x: Images) -> None:
     if classes.dtype != torch.int64 or classes.shape != (len(x),):
-        raise UserError(f"{name} are {classes.dtype} of shape {tuple(classes.shape)}; they must be int64 ({len(x)},), one per image")
+        raise UserError(f"{name} are {classes.dtype} {tuple(classes.shape)}; they must be int64 ({len(x)},)")

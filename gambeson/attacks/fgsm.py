@@ -20,11 +20,13 @@ def fgsm(
     box: Box | None = None,
     keys: Sequence[int] | None = None,
 ) -> Result:
-    """One steepest-ascent step of length eps: x_adv = P(x + eps * sign(grad_x L)) in linf, the same in l2 and l1 by their norms.
+    """One steepest-ascent step of length eps: x_adv = P(x + eps * sign(grad_x L)) in linf, the same in l2 and l1 by
+    their norms.
 
-    Arguments as in `pgd`; `step_size` None is eps (Wong et al. 2020 take 1.25 * eps from a random start). Where the step lowers the
-    loss the image itself is returned. A weak attack: for training, transfer and the check that iterating helps, not for evaluation.
-    Three forward passes (clean, stepped, returned; four with a random start), one of them backward.
+    Arguments as in `pgd`; `step_size` None is eps (Wong et al. 2020 take 1.25 * eps from a random start). Where the
+    step lowers the loss the image itself is returned. A weak attack: for training, transfer and the check that
+    iterating helps, not for evaluation. Three forward passes (clean, stepped, returned; four with a random start), one
+    of them backward.
 
     >>> import torch
     >>> flat = lambda images: torch.stack([images.sum((1, 2, 3)), torch.full((len(images),), 2.0)], 1)
@@ -39,7 +41,7 @@ def fgsm(
         y,
         ball=ball,
         steps=1,
-        step_size=step_size or ball.eps or None,
+        step_size=(ball.eps or None) if step_size is None else step_size,
         loss=loss,
         random_start=random_start,
         targets=targets,

@@ -19,15 +19,17 @@ def objective(loss: str, logits: Logits, y: Labels, targets: Labels | None = Non
     | margin | max_{s != y} z_s - z_y | z_t - max_{s != t} z_s |
     | dlr | (max_{s != y} z_s - z_y) / (z_(1) - z_(3)) | (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2) |
 
-    z_(k) is the k-th largest logit. The margin is positive exactly when the attack succeeds, ties apart. DLR ignores shift and scale
-    of the logits (Croce and Hein 2020, arXiv:2003.01690) and needs 3 classes (targeted 4): otherwise UserError.
+    z_(k) is the k-th largest logit. The margin is positive exactly when the attack succeeds, ties apart. DLR ignores
+    shift and scale of the logits (Croce and Hein 2020, arXiv:2003.01690) and needs 3 classes (targeted 4): otherwise
+    UserError.
 
     >>> objective("margin", torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([0]))
     tensor([-1.])
     """
     z = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     if loss == "cross_entropy":
-        return F.cross_entropy(z, y, reduction="none") if targets is None else -F.cross_entropy(z, targets, reduction="none")
+        unlikely = F.cross_entropy(z, y if targets is None else targets, reduction="none")
+        return unlikely if targets is None else -unlikely
     if loss == "margin":
         return best_other(z, y) - at(z, y) if targets is None else at(z, targets) - best_other(z, targets)
     if loss != "dlr":
@@ -35,7 +37,7 @@ def objective(loss: str, logits: Logits, y: Labels, targets: Labels | None = Non
     needed = 3 if targets is None else 4
     if z.shape[1] < needed:
         kind = "dlr" if targets is None else "targeted dlr"
-        raise UserError(f"loss is {kind} with {z.shape[1]} classes; it needs at least {needed}: use margin or cross_entropy")
+        raise UserError(f"loss is {kind} with {z.shape[1]} classes; it needs {needed}: use margin or cross_entropy")
     top = z.topk(needed, dim=1).values
     if targets is None:
         return (best_other(z, y) - at(z, y)) / (top[:, 0] - top[:, 2] + 1e-12)

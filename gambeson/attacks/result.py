@@ -15,8 +15,9 @@ from gambeson.types import Classifier, Images, Labels, Norm
 class Result:
     """The outcome of an attack, one row per image.
 
-    x_adv (N, ...) detached, in the images' dtype; success (N,) bool and loss (N,) float: of a last forward pass over x_adv as it is
-    returned; distance (N,) float64: ||x_adv - x|| in the ball's own norm, subtracted and summed in float64.
+    x_adv (N, ...) detached, in the images' dtype; success (N,) bool and loss (N,) float: of a last forward pass over
+    x_adv as it is returned; distance (N,) float64: ||x_adv - x|| in the ball's own norm, subtracted and summed in
+    float64.
     """
 
     x_adv: Images
@@ -46,5 +47,7 @@ def refuse_rows(bad: Tensor, what: str) -> None:
     if bad.any():
         rows = bad.nonzero()[:, 0].tolist()
         named = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-        raise UserError(f"{what} for {len(rows)} of {len(bad)} images (rows {named}); such an image is neither robust nor fooled: "
-                        "find out why with these rows, or leave them out and say so")
+        raise UserError(
+            f"{what} for {len(rows)} of {len(bad)} images (rows {named}); such an image is neither robust nor fooled: "
+            "find the cause on these rows, or leave them out and say so"
+        )

@@ -18,14 +18,18 @@ def step(
 ) -> tuple[Tensor, State]:
     """The step (N, ...) that `rule` takes from `grad`, at most `length` long in `norm`, and what the rule remembers.
 
-    sign        linf: length * sign(g); l2: sign(g) scaled to that l2 length; l1: the signs of the 1 % of pixels with the largest |g|
-                that the box lets move, scaled to that l1 length (SLIDE, Tramer and Boneh 2019, arXiv:1904.13000).
-    normalised  linf: g / max|g|; l2: g / ||g||_2; l1: `geometry.steepest`, the largest |g| first, each pixel up to the box.
+    sign        linf: length * sign(g); l2: sign(g) scaled to that l2 length; l1: the signs of the 1 % of pixels with
+                the largest |g| that the box lets move, scaled to that l1 length (SLIDE, Tramer and Boneh 2019,
+                arXiv:1904.13000).
+    normalised  length times: linf: g / max|g|; l2: g / ||g||_2; l1: the exact maximiser `geometry.steepest`, the pixels
+                in the order of |g|, each up to the box.
     momentum    a <- a + g / ||g||_1 (Dong et al. 2018, arXiv:1710.06081, decay 1), then `geometry.steepest` along a.
-    adam        Adam (0.9, 0.999, 1e-8) on g / max|g|, ascending; its step, at most about 1 in every pixel, times `length` in linf,
-                length / sqrt(D) in l2 and length / D in l1: steady gradients give a step of that length, oscillating ones less.
+    adam        Adam (0.9, 0.999, 1e-8; Kingma and Ba 2015, arXiv:1412.6980) on g / max|g|, ascending; its step, about 1
+                in every pixel, times `length` in linf, length / sqrt(D) in l2 and length / D in l1: steady gradients
+                give a step of that length, oscillating ones less.
 
-    A zero gradient gives no step (momentum and adam: what they remember). `state` is () before the first step, `count` is 1 at it.
+    A zero gradient gives no step (momentum and adam: what they remember). `state` is () before the first step, `count`
+    is 1 at it.
     """
     if rule == "sign":
         return _sign(grad, x, norm, length, box), ()

@@ -10,7 +10,8 @@ from gambeson.types import Classifier, Images, Labels
 
 
 def random_targets(y: Labels, classes: int, keys: Sequence[int]) -> Labels:
-    """A class drawn uniformly from the `classes` - 1 others for every label (N,); image i uses keys.generator(keys[i], "target").
+    """A class drawn uniformly from the `classes` - 1 others for every label (N,); image i uses keys.generator(keys[i],
+    "target").
 
     >>> bool((random_targets(torch.tensor([0, 1]), 2, [7, 8]) == torch.tensor([1, 0])).all())
     True
@@ -24,7 +25,8 @@ def random_targets(y: Labels, classes: int, keys: Sequence[int]) -> Labels:
 
 
 def least_likely(logits: Classifier, x: Images, y: Labels) -> Labels:
-    """The class (N,) with the smallest logit, y excepted (Kurakin et al. 2017, arXiv:1611.01236): the hardest single target.
+    """The class (N,) with the smallest logit, y excepted (Kurakin et al. 2017, arXiv:1611.01236): the hardest single
+    target.
 
     >>> least_likely(lambda images: torch.tensor([[0.0, 2.0, 1.0]]), torch.zeros(1, 1, 1, 1), torch.tensor([0]))
     tensor([2])

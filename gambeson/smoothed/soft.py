@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from gambeson.types import Classifier, Images, Logits
 
 @dataclass(frozen=True, eq=False)
 class SoftSmoothed:
-    """images (N, C, H, W) -> log of the mean softmax under `noise` (N, m, C, H, W), fixed draws that belong to the N images."""
+    """images (N, C, H, W) -> log of the mean softmax under `noise` (N, m, C, H, W): fixed draws, m for each image."""
 
     logits: Classifier
     noise: Tensor
@@ -29,14 +30,14 @@ class SoftSmoothed:
         if self.chunk is None or self.chunk >= draws:
             each = self._log_softmax(x, self.noise)
         elif torch.is_grad_enabled():  # a chunk is computed again in the backward pass instead of being kept
-            parts = self.noise.split(self.chunk, dim=1)
-            each = torch.cat([checkpoint(self._log_softmax, x, p, use_reentrant=False, preserve_rng_state=False) for p in parts], 1)
+            again = partial(checkpoint, self._log_softmax, use_reentrant=False, preserve_rng_state=False)
+            each = torch.cat([again(x, part) for part in self.noise.split(self.chunk, dim=1)], 1)
         else:
             each = torch.cat([self._log_softmax(x, part) for part in self.noise.split(self.chunk, dim=1)], 1)
         return each.logsumexp(1) - math.log(draws)
 
     def select(self, rows: Tensor) -> "SoftSmoothed":
-        """The classifier of images `rows` (a LongTensor or a boolean mask over the present N) alone, with their own draws."""
+        """The classifier of images `rows` alone (LongTensor or boolean mask over the present N), with their draws."""
         return SoftSmoothed(self.logits, self.noise[rows], self.chunk)
 
     def _log_softmax(self, x: Images, noise: Tensor) -> Tensor:
@@ -49,13 +50,15 @@ def soft(logits: Classifier, noise: Tensor, *, chunk: int | None = None) -> Soft
     """The soft smoothed classifier: log (1/m) sum_j softmax(logits(x + noise_j)).
 
     `pgd(soft(logits, noise), ..., loss="cross_entropy")` climbs SmoothAdv's objective (S), the log of the expectation,
-    -log (1/m) sum_j p_y(x + noise_j), with the draws fixed through the attack; the mean of the logs, (1/m) sum_j -log p_y, attacks
-    another classifier (Salman et al. 2019, arXiv:1906.04584, section 2.2). The gradient is the biased plug-in one of their
-    equation 6. m = 1 is the cross-entropy of one noisy image.
+    -log (1/m) sum_j p_y(x + noise_j), with the draws fixed through the attack; the mean of the logs, (1/m) sum_j -log
+    p_y, attacks another classifier (Salman et al. 2019, arXiv:1906.04584, section 2.2). The gradient is the biased
+    plug-in one of their equation 6. m = 1 is the cross-entropy of one noisy image.
 
-    logits  images -> logits (n, K), called on N * m noisy images, image by image. Noise is added in [0, 1] pixel units and never clipped.
+    logits  images -> logits (n, K), called on N * m noisy images, image by image. Noise is added in [0, 1] pixel units
+            and never clipped.
     noise   float (N, m, C, H, W), m >= 1 draws for each of N images (see `gambeson.noise.draw`).
-    chunk   draws per image in one call of `logits`; None: all. Less memory; with gradients every chunk runs forward twice.
+    chunk   draws per image in one call of `logits`; None: all. Less memory; with gradients every chunk runs forward
+            twice.
 
     Returns a SoftSmoothed: images (N, C, H, W) -> log-probabilities (N, K) in float32 or better.
 
@@ -63,11 +66,11 @@ def soft(logits: Classifier, noise: Tensor, *, chunk: int | None = None) -> Soft
     >>> soft(base, torch.zeros(1, 4, 1, 2, 2))(torch.zeros(1, 1, 2, 2)).exp()
     tensor([[0.5000, 0.5000]])
 
-    Different from the authors' code: log-softmax and logsumexp instead of log(clamp(mean, 1e-20)), so the gradient does not vanish
-    where the true class is all but lost.
+    Different from the authors' code: log-softmax and logsumexp instead of log(clamp(mean, 1e-20)), so the gradient does
+    not vanish where the true class is all but lost.
     """
     if noise.dim() < 3 or noise.shape[1] < 1 or not noise.is_floating_point():
-        raise UserError(f"noise is {noise.dtype} of shape {tuple(noise.shape)}; it must be floating point (N, m, C, H, W) with m >= 1")
+        raise UserError(f"noise is {noise.dtype} {tuple(noise.shape)}; it must be float (N, m, C, H, W), m >= 1")
     if chunk is not None and chunk < 1:
         raise UserError(f"chunk is {chunk}; it must be at least 1 draw, or None for all at once")
     return SoftSmoothed(logits, noise.detach(), chunk)
