@@ -9,6 +9,8 @@ from gambeson.errors import UserError
 from gambeson.losses import Loss, get
 from gambeson.recipe import Optimizer
 
+FUSED = ("cpu", "cuda")  # devices with one kernel for the whole update
+
 Players = Mapping[str, nn.Module]
 
 
@@ -33,9 +35,8 @@ def as_losses(loss: str | Loss | Mapping[str, Loss], players: Players) -> dict[s
 def make_optimizer(spec: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
     """A new optimiser for the parameters that require a gradient."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    common = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": parameters[0].device.type in FUSED}
     if spec.name == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, weight_decay=spec.weight_decay
-        )
+        return torch.optim.SGD(parameters, momentum=spec.momentum, nesterov=spec.nesterov, **common)
     kind = torch.optim.Adam if spec.name == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=spec.lr, betas=(spec.momentum, 0.999), weight_decay=spec.weight_decay)
+    return kind(parameters, betas=(spec.momentum, 0.999), **common)

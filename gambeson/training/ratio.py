@@ -7,9 +7,10 @@ import torch
 
 from gambeson.losses import plain
 from gambeson.training.cost import ratio_to_plain
-from gambeson.training.loop import Road, take_step
 from gambeson.training.players import make_optimizer
+from gambeson.training.road import Road
 from gambeson.training.session import Session, seeded
+from gambeson.training.step import take_step
 
 
 def measure(session: Session, road: Road) -> float | None:
@@ -43,5 +44,5 @@ class _Stepper:
         self.session, self.road, self.rows = session, road, rows
 
     def __call__(self) -> None:
-        self.session.step = self.road.plan.train.epochs * self.road.steps_per_epoch - 1
+        self.session.step = self.road.steps - 1
         take_step(self.session, self.road, self.rows)

@@ -14,15 +14,16 @@ from gambeson.errors import UserError
 from gambeson.keys import key
 from gambeson.losses import Loss
 from gambeson.records import read_json, write_json
-from gambeson.training import checkpoint, cost, metrics
+from gambeson.training import checkpoint, metrics
 from gambeson.training.distributed import same_everywhere, start
 from gambeson.training.interrupt import deferred_interrupt
-from gambeson.training.loop import Progress, Road, run_steps
+from gambeson.training.loop import run_steps
 from gambeson.training.plan import identity as make_identity
 from gambeson.training.plan import make_plan, require_same
 from gambeson.training.players import Players, as_losses, as_players, make_optimizer
 from gambeson.training.pool import batch, place, pool
 from gambeson.training.ratio import measure
+from gambeson.training.road import Progress, Road
 from gambeson.training.session import Session, pack, seeded, unpack
 
 
@@ -109,8 +110,7 @@ def train(
         with torch.random.fork_rng(cuda), deferred_interrupt() as asked:
             torch.manual_seed(key(seed, "dropout", fabric.global_rank) % 2**63)
             _resume(session, road)
-            with cost.counting(players, session.counts):
-                lines = run_steps(session, road, asked)
+            lines = run_steps(session, road, asked)
             if plan.train.keep == "best":
                 for name, player in players.items():
                     player.load_state_dict(session.best["players"][name])
