@@ -16,12 +16,34 @@ from torch import nn
 
 from gambeson.errors import UserError
 from gambeson.models.digits_cnn import digits_cnn
+from gambeson.models.factory import from_factory
+from gambeson.models.fingerprint import fingerprint, unwrap
+from gambeson.models.ibp_large import ibp_large
+from gambeson.models.ibp_medium import ibp_medium
+from gambeson.models.ibp_small import ibp_small
 from gambeson.models.layers import Normalize
 from gambeson.models.lenet import lenet
 from gambeson.models.modes import evaluating, frozen
-from gambeson.models.weights import fingerprint, load_weights, read_metadata, unwrap, write
+from gambeson.models.preactresnet18 import preactresnet18
+from gambeson.models.resnet import resnet20, resnet110
+from gambeson.models.smallcnn import smallcnn
+from gambeson.models.stn_mnist import stn_mnist
+from gambeson.models.weights import load_weights, read_metadata, write
+from gambeson.models.wideresnet import wideresnet
 
-__all__ = ["digits_cnn", "lenet"]
+__all__ = [
+    "digits_cnn",
+    "ibp_large",
+    "ibp_medium",
+    "ibp_small",
+    "lenet",
+    "preactresnet18",
+    "resnet20",
+    "resnet110",
+    "smallcnn",
+    "stn_mnist",
+    "wideresnet",
+]
 
 COMMON = ("classes", "shape", "mean", "std")  # what every architecture takes; the rest of its signature are its options
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from gambeson.models.layers import activation as layer
 from gambeson.models.layers import normalize, require_size
+from gambeson.models.pooling import MaxPool2
 
 
 def digits_cnn(
@@ -32,7 +33,7 @@ def digits_cnn(
             conv1=nn.Conv2d(shape[0], 32, 3, padding=1),
             act1=layer(activation),
             conv2=nn.Conv2d(32, 64, 3, padding=1),
-            pool=nn.MaxPool2d(2),  # before the activation: the same function (see lenet), a quarter of the work
+            pool=MaxPool2(),  # before the activation: the same function (see lenet), a quarter of the work
             act2=layer(activation),
             flatten=nn.Flatten(),
             fc1=nn.Linear(64 * (shape[1] // 2) * (shape[2] // 2), 128),

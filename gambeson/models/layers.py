@@ -49,6 +49,8 @@ def normalize(shape: tuple[int, int, int], mean: Sequence[float] | None, std: Se
     [1.0, 1.0, 1.0]
     """
     channels = shape[0]
+    if (mean is None) != (std is None):
+        raise UserError(f"{'std' if std is None else 'mean'} is missing: give mean and std together, or neither")
     for name, values in (("mean", mean), ("std", std)):
         if values is not None and len(values) != channels:
             raise UserError(f"{name} has {len(values)} values; images of shape {tuple(shape)} need {channels}")
@@ -64,6 +66,17 @@ def activation(name: str) -> nn.Module:
     if name not in ACTIVATIONS:
         raise UserError(f"activation is {name!r}; it must be one of {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]()
+
+
+def dropout(p: float) -> nn.Dropout:
+    """A new dropout layer that drops with probability `p` in [0, 1).
+
+    >>> dropout(0.5)
+    Dropout(p=0.5, inplace=False)
+    """
+    if not 0 <= p < 1:
+        raise UserError(f"dropout is {p}; it must be in [0, 1)")
+    return nn.Dropout(p)
 
 
 def require_size(architecture: str, shape: tuple[int, int, int], smallest: int) -> None:
@@ -83,3 +96,12 @@ def he_fan_out(model: nn.Module) -> None:
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+
+def orthogonal(model: nn.Module) -> None:
+    """Weights of every layer orthogonal, biases zero, in place: Saxe et al. 2014, the start of the IBP networks."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.orthogonal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,7 +1,5 @@
 """Weights on disk: safetensors, or a state dict read with weights_only=True. Nothing in a file is ever executed."""
 
-import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -14,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from gambeson.errors import UserError
+from gambeson.models.fingerprint import unwrap
 
+OPTIONAL = ("num_batches_tracked", "normalize.mean", "normalize.std")
 PREFIXES = ("module.", "model.", "_orig_mod.", "1.")  # DataParallel, wrappers, torch.compile, Sequential
 NESTED = ("state_dict", "model_state_dict", "model", "net")  # where the field's checkpoints keep the state dict
 DAMAGED = "it is damaged or cut short; download or copy it again and compare its size"
@@ -22,34 +22,6 @@ RESAVE = (
     "Gambeson reads tensors only and never runs code from a file. If you trust it, load it where it was made and write "
     "torch.save(model.state_dict(), 'weights.pt')"
 )
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The module inside torch.compile, DataParallel and DistributedDataParallel: its names go into the file."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inner = model.module
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
-
-
-def fingerprint(model: nn.Module) -> str:
-    """sha256 of the state dict (name, dtype, shape, bytes, in order of name): the same for equal weights in any file.
-
-    >>> a, b = nn.Linear(2, 2), nn.Linear(2, 2)
-    >>> fingerprint(a) == fingerprint(b), len(fingerprint(a))
-    (False, 64)
-    """
-    if not isinstance(model, nn.Module):
-        raise UserError(f"{model!r} is not an nn.Module and has no weights to hash")
-    digest = hashlib.sha256()
-    for name, tensor in sorted(unwrap(model).state_dict().items()):
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)  # as bytes: NumPy has no bfloat16
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(raw.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def write(model: nn.Module, path: str | Path, metadata: Mapping[str, str]) -> None:
@@ -114,16 +86,17 @@ def kind(path: str | Path) -> str:
         raise UserError(f"weights file {path} {state}")
     with path.open("rb") as file:
         head = file.read(512)
-    if head[8:9] == b"{" or (path.suffix == ".safetensors" and head[:1] not in (b"<", b"v")):
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head[8:9] == b"{" or (path.suffix == ".safetensors" and text[:1] not in (b"<", b"v")):
         return "safetensors"
     if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
         return "pickle"
-    if head.lstrip()[:1] == b"<":
+    if text[:1] == b"<":
         raise UserError(
-            f"{path} is a web page (it begins with {head.strip()[:15]!r}), not weights: the link is dead "
-            "or asks for a login; download it in a browser"
+            f"{path} is a web page (it begins with {text[:15]!r}), not weights: the link is dead or asks for a "
+            "login; download it in a browser"
         )
-    if head.startswith(b"version https://git-lfs"):
+    if text.startswith(b"version https://git-lfs"):
         raise UserError(f"{path} is a Git LFS pointer, not weights: run `git lfs pull`")
     size = path.stat().st_size
     raise UserError(f"{path} ({size} bytes) is not a weights file: give .safetensors, or .pt/.pth with a state dict")
@@ -132,8 +105,10 @@ def kind(path: str | Path) -> str:
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Read weights into `model`, in place: every tensor, or none and a UserError that names what does not fit.
 
-    Prefixes in `PREFIXES` are stripped where that makes the names match. Missing `num_batches_tracked` counters
-    (checkpoints older than PyTorch 0.4.1) are left as they are; everything else must be there, and nothing more.
+    Prefixes in `PREFIXES` are stripped where that makes the names match. Two things may be missing and stay as they are
+    in the model: `num_batches_tracked` counters (checkpoints older than PyTorch 0.4.1), and our normalisation layer,
+    mean and std together (the field's checkpoints do not carry theirs: give them to `build`). Everything else must be
+    there, and nothing more.
 
     >>> load_weights(nn.Linear(2, 2), "missing.pt")
     Traceback (most recent call last):
@@ -142,7 +117,8 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     model = unwrap(model)
     wanted = model.state_dict()
     found = strip(read(path), set(wanted))
-    missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
+    optional = "num_batches_tracked" if any(name.startswith("normalize.") for name in found) else OPTIONAL
+    missing = [name for name in wanted if name not in found and not name.endswith(optional)]
     unexpected = [name for name in found if name not in wanted]
     wrong = [
         f"{name} is {tuple(found[name].shape)} in the file and {tuple(wanted[name].shape)} in the model"
