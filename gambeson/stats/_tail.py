@@ -10,6 +10,7 @@ from scipy import special
 from ._counts import Floats
 
 EPS = float(np.finfo(np.float64).eps)
+MOST_STEPS = 100_000  # 10^9 draws need about 10^4
 
 
 def _stirling_error(n: Floats) -> Floats:
@@ -23,13 +24,13 @@ def _stirling_error(n: Floats) -> Floats:
 
 def _fraction(a: Floats, b: Floats, x: Floats) -> tuple[Floats, int]:
     """Continued fraction h of I_x(a, b) = x^a (1-x)^b h / (a B(a, b)), x < (a+1)/(a+b+2), and the steps taken."""
-    out = np.empty_like(x)
+    out = np.full_like(x, np.nan)  # what does not converge proves nothing
     todo = np.arange(x.size)
     c: Floats = np.ones_like(x)
     d = 1 / (1 - (a + b) * x / (a + 1))
     h = d.copy()
     m = 0
-    while todo.size:
+    while todo.size and m < MOST_STEPS:
         m += 1
         even = m * (b - m) * x / ((a - 1 + 2 * m) * (a + 2 * m))
         d = 1 / (1 + even * d)
