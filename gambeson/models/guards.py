@@ -53,12 +53,11 @@ def check(model: Classifier, x: Images, y: Labels | None, classes: int) -> list[
             return [*mode, refuse("input_shape", failure)]
         if wrong := answer(logits, batch, classes):
             return [*mode, wrong]
-        found = (probabilities(logits), repeats(model, batch, logits), splits(model, batch, logits))
-        flags = mode + [flag for flag in found if flag]
-        steady = not any(flag.severity == "refuse" for flag in found if flag)
-        if y is not None and len(x) >= LABELLED and steady and (low := accuracy(model, x, y, classes)):
-            flags.append(low)
-    return flags
+        unsteady = repeats(model, batch, logits) or splits(model, batch, logits)  # what is random fails both
+        chance = None
+        if y is not None and len(x) >= LABELLED and not unsteady:
+            chance = accuracy(model, x, y, classes)
+        return mode + [flag for flag in (probabilities(logits), unsteady, chance) if flag]
 
 
 def require(model: Classifier, x: Images, y: Labels | None, classes: int) -> list[Flag]:
