@@ -69,8 +69,9 @@ def check_keys(loss: Loss, options: Mapping[str, Any]) -> None:
 
 
 def rehearse(loss: Loss, options: Mapping[str, Any]) -> None:
-    """Call the loss on four made-up images at the ends of its schedules, so that a bad value shows before data is read."""
-    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    """Call the loss on four made-up images at the ends of its schedules: a bad value shows before data is read."""
+    with torch.random.fork_rng([]):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     x, y = torch.full((4, 1, 2, 2), 0.5), torch.tensor([0, 1, 0, 1])
     for progress in (0.0, 1.0):
         try:

@@ -1,7 +1,7 @@
 """Recipes: TOML <-> a frozen typed structure. Knows no torch and no method's keys.
 
-A recipe says everything that decides a training run's weights. `[method]` and `[model]` are free mappings here; `build.py`
-checks them against the loss function's and the architecture's signature.
+A recipe says everything that decides a training run's weights. `[method]` and `[model]` are free mappings here;
+`build.py` checks them against the loss function's and the architecture's signature.
 """
 
 import tomllib
@@ -72,7 +72,7 @@ class Optimizer(Section):
 
 
 class Schedule(Section):
-    """The learning rate as a function of progress (0 at the first step, 1 after the last); see training/schedules.py."""
+    """The learning rate as a function of progress (0 at the first step, 1 after the last): training/schedules.py."""
 
     lr: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0

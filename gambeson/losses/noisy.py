@@ -23,7 +23,7 @@ def noisy(
     draws: int = 1,
     noise: Kind = "gaussian",
 ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
-    """Cross-entropy under noise: (1/m) sum_i CE(f(x + e_i), y), the mean over the batch; fresh e_i for every image and step.
+    """Cross-entropy under noise: (1/m) sum_i CE(f(x + e_i), y), fresh e_i for every image and step.
 
     Args:
         players: {"model": f}, images -> logits (N, K).
@@ -31,7 +31,8 @@ def noisy(
         y: labels (N,).
         state: handed back as it came.
         generator: the source of all noise, on x's device.
-        sigma: scale of the noise in [0, 1] pixel units, >= 0 (gaussian: sigma, laplace: b, uniform: half-width); 0 is `plain`.
+        sigma: scale of the noise in [0, 1] pixel units, >= 0 (gaussian: sigma, laplace: b, uniform: half-width).
+            0 is `plain`.
         draws: m >= 1 noisy copies of every image, in one forward pass of m N rows.
         noise: "gaussian", "laplace" or "uniform".
     Returns:

@@ -42,8 +42,8 @@ def stability(
         divergence: "cross_entropy" (STN) or "kl".
         noise: "gaussian", "laplace" or "uniform".
     Returns:
-        ({"cross_entropy": scalar, "stability": weight times the divergence}, state). The loss is their sum. With weight 0 it is
-        `plain`'s (cross_entropy) or `noisy`'s (kl), at the price of one forward pass of N rows.
+        ({"cross_entropy": scalar, "stability": weight times the divergence}, state). The loss is their sum. With
+        weight 0 it is `plain`'s (cross_entropy) or `noisy`'s (kl), at the price of one forward pass of N rows.
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False)); _ = nn.init.zeros_(model[1].weight)
     >>> terms, _ = stability({"model": model}, torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.long), state={},
@@ -51,10 +51,10 @@ def stability(
     >>> {name: round(term.item(), 4) for name, term in terms.items()}
     {'cross_entropy': 0.6931, 'stability': 1.3863}
 
-    Paper: Li, Chen, Wang and Carin, "Certified adversarial robustness with additive noise", NeurIPS 2019. We differ from its
-    released code on purpose: the target is softmax f(x), not the raw logits, and the second term is not CE(f(x + e), y).
-    Both copies go through f in one pass of 2 N rows, so batch normalisation sees their mixture: the f of the two terms is one
-    function, and the running averages estimate the statistics that training used.
+    Paper: Li, Chen, Wang and Carin, "Certified adversarial robustness with additive noise", NeurIPS 2019. We differ
+    from its released code on purpose: the target is softmax f(x), not the raw logits, and the second term is not
+    CE(f(x + e), y). Both copies go through f in one pass of 2 N rows, so batch normalisation sees their mixture: the
+    f of the two terms is one function, and the running averages estimate the statistics that training used.
     """
     if not (isfinite(weight) and weight >= 0):
         raise UserError(f"weight is {weight}; it must be finite and >= 0")

@@ -9,7 +9,7 @@ from gambeson.types import Images, Logits
 
 
 def noisy_copy(x: Images, kind: Kind, scale: float, generator: torch.Generator) -> Images:
-    """x + noise, a fresh draw for every value; not clipped to [0, 1], as the certificates assume. Scale 0 gives x itself."""
+    """x + noise, a fresh draw for every value, not clipped to [0, 1] (nor do the certificates); scale 0 gives x."""
     if scale == 0:
         return x
     return x + draw(Noise(kind, scale), tuple(x.shape), generator, x.device, x.dtype)

@@ -1,9 +1,9 @@
 """What training costs: passes counted by hooks on the module, and the time of a step relative to plain training.
 
-One forward pass is one call of the network, whatever the number of rows; `examples_forward` counts the rows. One backward
-pass is one traversal of such a call by autograd. One double-backward pass is one traversal of the graph that a backward
-pass with create_graph=True left behind, counted where the gradient with respect to the network's *input* is differentiated.
-Attacks inside a loss and the passes of all players count; validation does not.
+One forward pass is one call of the network, whatever the number of rows; `examples_forward` counts the rows. One
+backward pass is one traversal of such a call by autograd. One double-backward pass is one traversal of the graph that
+a backward pass with create_graph=True left behind, counted where the gradient with respect to the network's *input*
+is differentiated. Attacks inside a loss and the passes of all players count; validation does not.
 """
 
 import time
@@ -77,7 +77,7 @@ def peak_memory(device: torch.device) -> int:
 def ratio_to_plain(
     steps: int, method: Callable[[], None], plain: Callable[[], None], synchronise: Callable[[], None]
 ) -> float | None:
-    """Median seconds of a method's step over a plain one's: `steps` of each, taken alternately, so that a busy machine hits both."""
+    """Median seconds of a method's step over a plain one's: `steps` of each, alternating: a busy machine hits both."""
     if steps == 0:
         return None
     seconds: dict[Callable[[], None], list[float]] = {method: [], plain: []}

@@ -1,11 +1,12 @@
 """One process or several: each has a rank, a slice of every batch, and the mean of all gradients.
 
-Losses run on the plain module, not on a wrapper: a wrapper's hooks see one forward and one backward a step, and attacks,
-several passes or a double backward break that assumption. Gradients are flattened and summed over the ranks once a step.
+Losses run on the plain module, not on a wrapper: a wrapper's hooks see one forward and one backward a step, and
+attacks, several passes or a double backward break that assumption. Gradients are flattened and summed over the ranks
+once a step.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -18,9 +19,9 @@ def start(device: str, devices: int, precision: str) -> Fabric:
     """Join (or launch) the processes of this run. `device` is auto, cpu, cuda or mps."""
     if devices < 1:
         raise UserError(f"devices is {devices}; it must be >= 1")
-    strategy = "auto" if devices == 1 else "ddp"
+    strategy, kind = "auto" if devices == 1 else "ddp", cast(Any, precision)
     try:
-        fabric = Fabric(accelerator=device, devices=devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
+        fabric = Fabric(accelerator=device, devices=devices, strategy=strategy, precision=kind)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"device {device!r} with {devices} processes cannot be used: {error}") from None
     fabric.launch()

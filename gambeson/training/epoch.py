@@ -12,7 +12,7 @@ from gambeson.training.validation import accuracy
 
 
 def epoch_means(session: Session, fabric: Fabric | None) -> dict[str, float]:
-    """The mean of every term over this epoch's images so far; over all ranks when `fabric` is given, else this rank's part."""
+    """The mean of every term over this epoch's images so far, over all ranks if `fabric` is given, else this one."""
     names = sorted(session.sums)
     sums = torch.stack([session.sums[name] for name in names])
     if fabric is not None:

@@ -29,3 +29,5 @@ def deferred_interrupt() -> Iterator[threading.Event]:
         yield asked
     finally:
         signal.signal(signal.SIGINT, old)
+    if asked.is_set():  # too late for the body to notice
+        raise KeyboardInterrupt

@@ -40,7 +40,8 @@ def run_steps(session: Session, road: Road, asked: threading.Event) -> list[dict
             )
         lr = take_step(session, road, order[within * size : (within + 1) * size])
         ended, now = session.step % per_epoch == 0, time.monotonic()
-        if ended or now - told >= LOG_SECONDS:
+        stop, due = _agree(session.step, asked.is_set(), now - saved >= road.plan.train.checkpoint_seconds, fabric)
+        if ended or due or stop or now - told >= LOG_SECONDS:
             loss, told = sum(epoch_means(session, fabric if ended else None).values()), now
             if not math.isfinite(loss):
                 raise RunError(_diverged(session, road, loss))
@@ -54,7 +55,6 @@ def run_steps(session: Session, road: Road, asked: threading.Event) -> list[dict
             session.sums, session.images = {}, 0
             if log is not None and fabric.is_global_zero:
                 metrics.append(log, line)
-        stop, due = _agree(session.step, asked.is_set(), now - saved >= road.plan.train.checkpoint_seconds, fabric)
         if road.run is not None and (ended or due or stop):
             session.seconds, saved = before + time.monotonic() - begun, time.monotonic()
             session.peak_memory = max(session.peak_memory, cost.peak_memory(fabric.device))

@@ -49,7 +49,7 @@ def make_plan(
 
 
 def identity(plan: Plan, data: str, extra: Mapping[str, Any] | None) -> str:
-    """Everything that decides the weights, as JSON: the plan (or `extra`, the recipe it came from) and the data's hash."""
+    """Everything that decides the weights, as JSON: the plan (or `extra`, its recipe) and the data's hash."""
     own = {
         "method": {"loss": {name: _name(loss) for name, loss in plan.losses.items()}, **plan.method},
         "optimizer": plan.optimizer.model_dump(),

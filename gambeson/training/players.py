@@ -1,6 +1,7 @@
-"""The networks that are trained, their losses and their optimisers. An ordinary method has one player, called "model"."""
+"""The networks that are trained, their losses and optimisers. An ordinary method has one player, called "model"."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,7 +36,11 @@ def as_losses(loss: str | Loss | Mapping[str, Loss], players: Players) -> dict[s
 def make_optimizer(spec: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
     """A new optimiser for the parameters that require a gradient."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    common = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": parameters[0].device.type in FUSED}
+    common: dict[str, Any] = {
+        "lr": spec.lr,
+        "weight_decay": spec.weight_decay,
+        "fused": parameters[0].device.type in FUSED,
+    }
     if spec.name == "sgd":
         return torch.optim.SGD(parameters, momentum=spec.momentum, nesterov=spec.nesterov, **common)
     kind = torch.optim.Adam if spec.name == "adam" else torch.optim.AdamW

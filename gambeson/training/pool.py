@@ -17,7 +17,7 @@ RESIDENT = 2**31  # bytes: a set larger than this stays in the host's memory and
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Images as they are stored (uint8 with `levels`, or float in [0, 1]) and labels; `fingerprint` is a hash of both."""
+    """Images as they are stored (uint8 with `levels`, or float in [0, 1]) and labels; `fingerprint` hashes both."""
 
     images: Tensor
     labels: Tensor

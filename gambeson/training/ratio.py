@@ -9,15 +9,15 @@ from gambeson.losses import plain
 from gambeson.training.cost import ratio_to_plain
 from gambeson.training.players import make_optimizer
 from gambeson.training.road import Road
-from gambeson.training.session import Session, seeded
+from gambeson.training.session import Session, State, seeded
 from gambeson.training.step import take_step
 
 
 def measure(session: Session, road: Road) -> float | None:
-    """Median seconds of this run's step over those of plain training of "model": same batches, same process, alternating.
+    """Median seconds of this run's step over those of plain training of "model": same batch and process, alternating.
 
-    Runs on copies after training: no weight, generator or count of the run changes. None when `ratio_steps` is 0, or where
-    no player is called "model".
+    Runs on copies after training: no weight, generator or count of the run changes. None when `ratio_steps` is 0, or
+    where no player is called "model".
     """
     steps = road.plan.train.ratio_steps
     if steps == 0 or "model" not in session.players:
@@ -28,7 +28,9 @@ def measure(session: Session, road: Road) -> float | None:
     def stepper(quiet: Road) -> "_Stepper":
         players = {name: copy.deepcopy(player).train() for name, player in session.players.items()}
         optimizers = {name: make_optimizer(quiet.plan.optimizer, players[name]) for name in quiet.plan.losses}
-        states = {name: {k: v.clone() for k, v in session.states.get(name, {}).items()} for name in quiet.plan.losses}
+        states: dict[str, State] = {
+            name: {k: v.clone() for k, v in session.states.get(name, {}).items()} for name in quiet.plan.losses
+        }
         noise = seeded(quiet.plan.seed, "ratio", road.fabric.global_rank, device)
         return _Stepper(Session(players, optimizers, states, noise, ""), quiet, rows)
 

@@ -15,9 +15,9 @@ KEYS = {"from", "to", "start", "until"}
 def lr_factor(schedule: Schedule, progress: float) -> float:
     """What the base learning rate is multiplied with.
 
-    constant: 1.  step: factor^(milestones passed).  cosine: (1 + cos(pi q)) / 2.  All three begin with a linear warmup from 0.01
-    over the first `warmup` of the run (q is the progress after it).  one_cycle: 0.04 up to 1, linear, over `warmup`, then
-    down to 0.0001 by half a cosine.
+    constant: 1.  step: factor^(milestones passed).  cosine: (1 + cos(pi q)) / 2.  All three begin with a linear
+    warmup from 0.01 over the first `warmup` of the run (q is the progress after it).  one_cycle: 0.04 up to 1,
+    linear, over `warmup`, then down to 0.0001 by half a cosine.
 
     >>> lr_factor(Schedule(lr="step", milestones=[0.5]), 0.5)
     0.1
@@ -36,7 +36,7 @@ def lr_factor(schedule: Schedule, progress: float) -> float:
 
 
 def value(setting: Any, progress: float) -> Any:
-    """A method's key at `progress`: a table {from, to, start=0, until=1} is linear between start and until, anything else itself.
+    """A method's key at `progress`: a table {from, to, start=0, until=1} is linear between start and until.
 
     >>> value({"from": 0.0, "to": 2.0, "until": 0.5}, 0.25), value("gaussian", 0.25)
     (1.0, 'gaussian')

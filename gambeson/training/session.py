@@ -13,6 +13,8 @@ from gambeson.keys import key
 from gambeson.training.cost import Counts
 from gambeson.training.distributed import gathered
 
+State = Mapping[str, Tensor]  # what a loss carries from step to step
+
 
 @dataclass
 class Session:
@@ -20,7 +22,7 @@ class Session:
 
     players: Mapping[str, nn.Module]
     optimizers: Mapping[str, torch.optim.Optimizer]
-    states: dict[str, Mapping[str, Tensor]]
+    states: dict[str, State]
     generator: torch.Generator
     identity: str
     step: int = 0

@@ -1,35 +1,33 @@
 """`train`: any module, any images, one loss function; resumes after a kill to the same weights."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from gambeson import models
 from gambeson.data import Dataset
 from gambeson.errors import UserError
 from gambeson.keys import key
 from gambeson.losses import Loss
-from gambeson.records import read_json, write_json
-from gambeson.training import checkpoint, metrics
 from gambeson.training.distributed import same_everywhere, start
+from gambeson.training.fit import require_fit
+from gambeson.training.folder import finish, resume
 from gambeson.training.interrupt import deferred_interrupt
 from gambeson.training.loop import run_steps
 from gambeson.training.plan import identity as make_identity
-from gambeson.training.plan import make_plan, require_same
+from gambeson.training.plan import make_plan
 from gambeson.training.players import Players, as_losses, as_players, make_optimizer
-from gambeson.training.pool import batch, place, pool
-from gambeson.training.ratio import measure
+from gambeson.training.pool import place, pool
 from gambeson.training.road import Progress, Road
-from gambeson.training.session import Session, pack, seeded, unpack
+from gambeson.training.session import Session, seeded
 
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The trained model (the player "model", or the first), all players, metrics.jsonl's lines and cost.json's fields."""
+    """The trained model (player "model", or the first), all players, the lines of metrics.jsonl, cost.json's fields."""
 
     model: nn.Module
     players: Mapping[str, nn.Module]
@@ -93,11 +91,13 @@ def train(
     dtype = torch.float64 if plan.train.precision == "64-true" else torch.float32
     memory = torch.channels_last if plan.train.channels_last else torch.contiguous_format
     for player in players.values():
-        player.to(device=fabric.device, dtype=dtype).to(memory_format=memory)
+        player.to(device=fabric.device, dtype=dtype).to(memory_format=memory)  # type: ignore[call-overload]
         same_everywhere([*player.parameters(), *player.buffers()], fabric)
-    road = Road(plan, place(train_pool, fabric.device), validation_pool and place(validation_pool, fabric.device),
-                fabric, dtype, memory, None if run is None else Path(run), on_progress)  # fmt: skip
-    _require_fit(players, road)
+    train_pool = place(train_pool, fabric.device)
+    validation_pool = None if validation_pool is None else place(validation_pool, fabric.device)
+    folder = None if run is None else Path(run)
+    road = Road(plan, train_pool, validation_pool, fabric, dtype, memory, folder, on_progress)
+    require_fit(players, road)
     session = Session(
         players,
         {name: make_optimizer(plan.optimizer, players[name]) for name in plan.losses},
@@ -107,69 +107,16 @@ def train(
     )
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(cuda), deferred_interrupt() as asked:
+        with torch.random.fork_rng(cuda):
             torch.manual_seed(key(seed, "dropout", fabric.global_rank) % 2**63)
-            _resume(session, road)
-            lines = run_steps(session, road, asked)
+            resume(session, road)
+            with deferred_interrupt() as asked:
+                lines = run_steps(session, road, asked)
             if plan.train.keep == "best":
                 for name, player in players.items():
                     player.load_state_dict(session.best["players"][name])
-            spent = _finish(session, road)
+            spent = finish(session, road)
     finally:
         for module, training in modes:
             module.training = training
     return TrainResult(players.get("model", next(iter(players.values()))), players, lines, spent)
-
-
-def _require_fit(players: Players, road: Road) -> None:
-    """One image through every player that is a classifier of these labels, before hours are spent."""
-    if "model" not in players:
-        return
-    x, _ = batch(road.data, torch.arange(1), road.fabric.device, road.dtype, road.memory)
-    with torch.no_grad(), models.evaluating(players["model"]) as model:
-        try:
-            logits = model(x)
-        except RuntimeError as error:
-            raise UserError(f"the model does not take images of shape {tuple(x.shape)}: {error}") from None
-    top, low = int(road.data.labels.max()), int(road.data.labels.min())
-    if logits.ndim != 2 or low < 0 or top >= logits.shape[1]:
-        raise UserError(f"the model gives {tuple(logits.shape)} for one image and labels reach from {low} to {top}; "
-                        "it must give (1, classes) with every label in 0..classes-1")  # fmt: skip
-
-
-def _resume(session: Session, road: Road) -> None:
-    """Take over a checkpoint, or write the first one."""
-    if road.run is None:
-        return
-    path = road.run / "checkpoint.pt"
-    content = checkpoint.load(path)
-    if content is None and (road.run / "model.safetensors").exists():
-        raise UserError(f"{road.run} holds a trained model and no checkpoint; choose another folder, or delete it")
-    if content is None:
-        content = pack(session, road.fabric)
-        if road.fabric.is_global_zero:
-            road.run.mkdir(parents=True, exist_ok=True)
-            checkpoint.save(path, content)
-    else:
-        require_same(content["identity"], session.identity, str(path))
-        unpack(content, session, road.fabric)
-    if road.fabric.is_global_zero:
-        metrics.cut_back(road.run / "metrics.jsonl", session.step)
-    road.fabric.barrier()
-
-
-def _finish(session: Session, road: Road) -> dict[str, Any]:
-    """Write the weights, then the cost: a folder with cost.json is a finished run."""
-    run, fabric = road.run, road.fabric
-    if run is not None and (run / "cost.json").exists() and (run / "model.safetensors").exists():
-        return dict(read_json(run / "cost.json"))
-    if run is not None and fabric.is_global_zero:
-        for name, player in session.players.items():
-            models.save(player, run / f"{name}.safetensors", {"training": session.identity})
-    counts = asdict(session.counts)
-    spent = {"train_seconds": session.seconds, **counts, "peak_memory_bytes": session.peak_memory,
-             "ratio_to_plain": measure(session, road), "ratio_steps": road.plan.train.ratio_steps}  # fmt: skip
-    if run is not None and fabric.is_global_zero:
-        write_json(run / "cost.json", spent)
-    fabric.barrier()
-    return spent

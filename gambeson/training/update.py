@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from gambeson.losses import Loss
 from gambeson.training.distributed import weighted_sum
+from gambeson.training.session import State
 from gambeson.types import Images, Labels
-
-State = Mapping[str, Tensor]
 
 
 def update(
@@ -30,9 +29,9 @@ def update(
 ) -> tuple[dict[str, Tensor], State]:
     """Move player `name` one step; returns the detached terms of this rank's slice and the loss's new state.
 
-    Gradients are taken with respect to this player's parameters only. With several ranks, each rank's gradients, its loss
-    state and its buffers (running averages of batch normalisation) are averaged with its `share` of the batch as weight, in
-    one message; an empty slice (share 0) takes part with zeros.
+    Gradients are taken with respect to this player's parameters only. With several ranks, each rank's gradients, its
+    loss state and its buffers (running averages of batch normalisation) are averaged with its `share` of the batch as
+    weight, in one message; an empty slice (share 0) takes part with zeros.
     """
     module = players[name]
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -1,0 +1,51 @@
+"""The run folder: taken over at the start, completed at the end."""
+
+from dataclasses import asdict
+from typing import Any
+
+from gambeson import models
+from gambeson.errors import UserError
+from gambeson.records import read_json, write_json
+from gambeson.training import checkpoint, metrics
+from gambeson.training.plan import require_same
+from gambeson.training.ratio import measure
+from gambeson.training.road import Road
+from gambeson.training.session import Session, pack, unpack
+
+
+def resume(session: Session, road: Road) -> None:
+    """Take over a checkpoint, or write the first one."""
+    if road.run is None:
+        return
+    path = road.run / "checkpoint.pt"
+    content = checkpoint.load(path)
+    if content is None and (road.run / "model.safetensors").exists():
+        raise UserError(f"{road.run} holds a trained model and no checkpoint; choose another folder, or delete it")
+    if content is None:
+        content = pack(session, road.fabric)
+        if road.fabric.is_global_zero:
+            road.run.mkdir(parents=True, exist_ok=True)
+            checkpoint.save(path, content)
+    else:
+        require_same(content["identity"], session.identity, str(path))
+        unpack(content, session, road.fabric)
+    if road.fabric.is_global_zero:
+        metrics.cut_back(road.run / "metrics.jsonl", session.step)
+    road.fabric.barrier()
+
+
+def finish(session: Session, road: Road) -> dict[str, Any]:
+    """Write the weights, then the cost: a folder with cost.json is a finished run."""
+    run, fabric = road.run, road.fabric
+    if run is not None and (run / "cost.json").exists() and (run / "model.safetensors").exists():
+        return dict(read_json(run / "cost.json"))
+    if run is not None and fabric.is_global_zero:
+        for name, player in session.players.items():
+            models.save(player, run / f"{name}.safetensors", {"training": session.identity})
+    counts = asdict(session.counts)
+    spent = {"train_seconds": session.seconds, **counts, "peak_memory_bytes": session.peak_memory,
+             "ratio_to_plain": measure(session, road), "ratio_steps": road.plan.train.ratio_steps}  # fmt: skip
+    if run is not None and fabric.is_global_zero:
+        write_json(run / "cost.json", spent)
+    fabric.barrier()
+    return spent
