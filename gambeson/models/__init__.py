@@ -12,6 +12,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from gambeson.errors import UserError
@@ -142,7 +143,8 @@ def load(path: str | Path) -> nn.Module:
                         "build the model, or name its factory as package.module:factory, and load the weights into it")
     fields = json.loads(written["architecture"])
     settings = fields.pop("options")
-    model = build(fields.pop("name"), **fields, **settings)
+    with torch.random.fork_rng(devices=[]):  # the first weights are drawn only to be overwritten
+        model = build(fields.pop("name"), **fields, **settings)
     load_weights(model, path)
     return model.eval()
 

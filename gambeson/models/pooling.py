@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class MaxPool2(nn.Module):
     """Max-pooling 2x2 with stride 2, the values of `nn.MaxPool2d(2)`; an odd last row or column is left out.
 
-    Without gradients it is two `torch.maximum` of strided halves: 5 to 10 times faster than torch's kernel on a CPU with
-    channels_last, where pooling would cost more than the convolutions. Backward through strided halves is slow, hence
-    torch's own kernel where a gradient is asked for.
+    Without gradients it is two `torch.maximum` of strided halves: 5 to 10 times faster than torch's kernel on a CPU
+    with channels_last, where pooling would cost more than the convolutions. Backward through strided halves is slow,
+    hence torch's own kernel where a gradient is asked for.
 
     >>> x = torch.randn(2, 3, 5, 8)
     >>> with torch.no_grad():

@@ -186,7 +186,7 @@ def wrong() -> dict[str, tuple[Callable[..., Any], str, str, str]]:
         "dict": (Then(lambda z: {"logits": z}), "output", "refuse", "returns a dict"),
         "rank": (Then(lambda z: z[:, :, None, None]), "output", "refuse", "flatten"),
         "transposed": (Then(lambda z: z.T), "output", "refuse", "batch dimension first"),
-        "decision": (Then(lambda z: nn.functional.one_hot(z.argmax(1), 4)), "output", "refuse", "not the predicted class"),
+        "decision": (Then(lambda z: nn.functional.one_hot(z.argmax(1), 4)), "output", "refuse", "not the predicted"),
         "classes": (Then(lambda z: torch.cat([z, z], 1)), "classes", "refuse", "8 logits but the data has 4 classes"),
         "nan": (Then(lambda z: z * float("nan")), "logits_not_finite", "refuse", "training diverged"),
         "overflow": (Then(lambda z: z / 0.0), "logits_not_finite", "refuse", "half precision"),

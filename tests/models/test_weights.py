@@ -48,6 +48,13 @@ def test_round_trip_keeps_buffers(tmp_path: Path) -> None:
     assert fingerprint(load(tmp_path / "m.safetensors")) == fingerprint(model)
 
 
+def test_loading_draws_nothing(tmp_path: Path) -> None:
+    save(net(), tmp_path / "m.safetensors")
+    state = torch.get_rng_state()
+    load(tmp_path / "m.safetensors")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_wrapped_models_save_under_plain_names(tmp_path: Path) -> None:
     model = net()
     save(nn.DataParallel(model), tmp_path / "parallel.safetensors")
