@@ -10,15 +10,15 @@ from math import nextafter, sqrt
 from typing import Any
 
 import numpy as np
-from gambeson.certificates import Certificate, applicable
-from gambeson.stats import lower, top_and_rest
 from numpy.typing import NDArray
 from scipy.special import bdtrc
 from torch import Tensor
 
+from gambeson.certificates import Certificate, applicable
 from gambeson.inference import Served
 from gambeson.noise import Lattice
 from gambeson.sampling import Counts, count, to_lattice
+from gambeson.stats import lower, top_and_rest
 
 ABSTAIN = -1
 
@@ -56,16 +56,14 @@ class Smoothed:
         estimate = self._count(pixels, draws, "certify", index, "estimate")
         selected = int(select.classes.argmax())
         tau = self.tau(pixels.numel())
-        p_lower = shift(lower(int(estimate.classes[selected]), draws, alpha), -tau)
-        # A draw with a non-finite logit counts against every class: it is a class of its own that nobody can win.
-        every = np.append(estimate.classes, estimate.nonfinite)
-        two_lower, two_upper = top_and_rest(every, selected, alpha)
-        two_lower, two_upper = shift(two_lower, -tau), shift(two_upper, tau)
+        p_lower = shift(float(lower(int(estimate.classes[selected]), draws, alpha)), -tau)
+        two_lower, two_upper = top_and_rest(estimate.classes, selected, alpha, draws)
+        two_lower, two_upper = shift(float(two_lower), -tau), shift(float(two_upper), tau)
         two_upper = min(two_upper, 1 - two_lower)
-        radii = {}
+        radii, scale = {}, self.noise.noise.scale
         for certificate in self.certificates():
-            radii[certificate.name] = certificate.radius(p_lower, None, self.noise.noise.scale)
-            radii[certificate.name + "_two_sided"] = certificate.radius(two_lower, two_upper, self.noise.noise.scale)
+            radii[certificate.name] = float(certificate.radius(p_lower, None, scale))
+            radii[certificate.name + "_two_sided"] = float(certificate.radius(two_lower, two_upper, scale))
         abstains = p_lower <= 0.5
         return {
             "predict": ABSTAIN if abstains else selected,
@@ -77,7 +75,7 @@ class Smoothed:
             "p_lower": p_lower,
             "p_lower_two_sided": two_lower,
             "p_upper_two_sided": two_upper,
-            "radii": {name: float(radius) for name, radius in radii.items()},
+            "radii": radii,
             "radii_real": self._real_radii(pixels, radii),
         }
 
@@ -110,12 +108,12 @@ class Smoothed:
             name: moved[norm[name.removesuffix("_two_sided")]] + own[norm[name.removesuffix("_two_sided")]]
             for name in radii
         }
-        return {name: max(0.0, nextafter(float(radius) - lost[name], 0)) for name, radius in radii.items()}
+        return {name: max(0.0, nextafter(radius - lost[name], 0)) for name, radius in radii.items()}
 
 
 def shift(p: float, tau: float) -> float:
     """A probability bound moved by tau (negative: down), rounded away from us, kept within [0, 1]."""
-    return min(1.0, max(0.0, nextafter(float(p) + tau, float(np.copysign(np.inf, tau)))))
+    return min(1.0, max(0.0, nextafter(p + tau, float(np.copysign(np.inf, tau)))))
 
 
 def _offset(pixels: Tensor, levels: int) -> NDArray[np.float64]:

@@ -1,0 +1,61 @@
+"""The command line: parse, call, print. The only part of Gambeson that writes to disk on its own account."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from gambeson import __version__
+from gambeson.cli import evaluate, prepare, publish, quickstart
+from gambeson.errors import RunError, UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Train, attack, certify and doubt robust image classifiers; one report whose every figure has its table.",
+)
+data = typer.Typer(no_args_is_help=True, help="Data sets.")
+app.add_typer(data, name="data")
+app.command()(quickstart.quickstart)
+app.command()(prepare.train)
+app.command()(evaluate.attack)
+app.command()(evaluate.certify)
+app.command()(evaluate.check)
+app.command()(publish.report)
+app.command()(publish.export)
+app.command("list")(prepare.show)
+data.command("fetch")(prepare.fetch)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Exit status 0 done, 1 a run failed, 2 the user's mistake; one clear line, no traceback for either."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        app()
+    except UserError as error:
+        _fail(console, error)
+        sys.exit(2)
+    except (RunError, OSError, MemoryError) as error:
+        _fail(console, error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on where this one ended")
+        sys.exit(130)
+
+
+def _fail(console: Console, error: BaseException) -> None:
+    console.print("error:", style="bold red", end=" ")
+    console.print(" ".join(str(error).split()) or type(error).__name__, markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Adversarial images on disk: kept as they are found, judged again when a certificate is in doubt."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gambeson.cli.target import Target
+from gambeson.evaluation.certified import smooth
+from gambeson.inference import Form
+
+FRESH_DRAWS = 10_000
+
+
+class Adversarial:
+    """adversarial/<id>.safetensors: x, x_adv, indices of the first `limit` images, rewritten whole after every
+    batch.
+    """
+
+    def __init__(self, run: Path, limit: int | None) -> None:
+        self.folder, self.limit, self.path = run / "adversarial", limit, Path()
+        self.rows: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def open(self, evaluation: str) -> None:
+        self.path = self.folder / f"{evaluation}.safetensors"
+        if self.path.exists():
+            kept = load_file(self.path)
+            pairs = zip(kept["x"], kept["x_adv"], strict=True)
+            self.rows = dict(zip(kept["indices"].tolist(), pairs, strict=True))
+
+    def add(self, indices: Tensor, x: Tensor, x_adv: Tensor) -> None:
+        self.rows.update(zip(indices.tolist(), zip(x, x_adv, strict=True), strict=True))
+        chosen = sorted(self.rows)[: self.limit]
+        if not chosen:
+            return
+        self.folder.mkdir(exist_ok=True)
+        stacked = [torch.stack([self.rows[index][side] for index in chosen]).contiguous() for side in (0, 1)]
+        temporary = self.path.with_suffix(".tmp")
+        save_file({"x": stacked[0], "x_adv": stacked[1], "indices": torch.tensor(chosen)}, temporary)
+        temporary.replace(self.path)
+
+
+def rejudge(target: Target) -> Callable[[dict[str, Any], int], int | None]:
+    """The class that the smoothed classifier gives to a kept adversarial image on fresh noise; None if it was not
+    kept.
+    """
+
+    def judge(attacked: dict[str, Any], index: int) -> int | None:
+        path = target.run.path / "adversarial" / f"{attacked['id']}.safetensors"
+        kept = load_file(path) if path.exists() else {"indices": torch.empty(0)}
+        rows = (kept["indices"] == index).nonzero()
+        if not len(rows):
+            return None
+        settings = attacked["settings"]
+        smoothed = smooth(
+            target.model,
+            target.data,
+            noise=settings["noise"],
+            seed=settings["seed"],
+            form=Form(**settings["form"]),
+            classes=len(target.run.header["classes"]),
+        )
+        image = kept["x_adv"][int(rows[0])]
+        return smoothed.predict(
+            image, index=index, draws=FRESH_DRAWS, alpha=settings["predict_alpha"], purpose="rejudge"
+        )[0]
+
+    return judge

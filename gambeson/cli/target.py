@@ -1,0 +1,173 @@
+"""What a command works on: a run folder, or a model of the user's own that gets one."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import torch
+from torch import nn
+
+from gambeson import __version__, models
+from gambeson.cli.progress import progress
+from gambeson.data import Dataset, load
+from gambeson.errors import UserError
+from gambeson.evaluation import Evaluation
+from gambeson.records import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A run folder, its model (on the device, in evaluation mode) and the images to evaluate it on."""
+
+    run: Run
+    model: nn.Module
+    data: Dataset
+    rule: str
+
+    def describe(self) -> dict[str, Any]:
+        fields = {"dataset": self.data.name, "split": self.data.split, "rule": self.rule}
+        return {**fields, "levels": self.data.levels, "fingerprint": self.data.fingerprint}
+
+
+def resolve(
+    target: str,
+    *,
+    data: str | None,
+    data_dir: Path | None,
+    split: str,
+    every: int,
+    limit: int | None,
+    out: Path | None,
+    weights: Path | None,
+    mean: str | None,
+    std: str | None,
+    device: str,
+) -> Target:
+    """`target` is a run folder, a weights file that Gambeson wrote, or package.module:factory."""
+    place = pick_device(device)
+    if Path(target).is_dir():
+        run = Run.open(target)
+        name, model = data or run.header["dataset"], _trained(run, weights, mean, std)
+        images = choose(name, data_dir, split, every, limit)
+    else:
+        if data is None or out is None:
+            raise UserError(
+                f"{target} is not a run folder: give --data NAME and --out RUN (the folder for its records)"
+            )
+        images, model = choose(data, data_dir, split, every, limit), _given(target, weights, mean, std)
+        run = Run.create(out, header(out.resolve().name, model, images, place, model_name=target))
+    return Target(run, model.to(place).eval(), images, subset_rule(split, every, limit))
+
+
+def header(name: str, model: nn.Module, data: Dataset, device: str, **known: Any) -> dict[str, Any]:
+    """What a run's header says: the model, the data that it was made for, and what it ran on."""
+    return {
+        "name": name,
+        "method": known.get("method"),
+        "method_settings": known.get("method_settings"),
+        "dataset": data.name,
+        "model": known.get("model_name"),
+        "classes": list(data.classes),
+        "shape": list(data.images.shape[1:]),
+        "levels": data.levels,
+        "seed": known.get("seed"),
+        "model_hash": models.fingerprint(model),
+        "data_hash": known.get("data_hash"),
+        "versions": {
+            "gambeson": __version__,
+            "python": python_version(),
+            **{package: version(package) for package in ("torch", "numpy", "scipy")},
+        },
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def record(target: Target, evaluation: Evaluation, title: str, prepare: Callable[[str], None] | None = None) -> str:
+    """Write every record that is not there yet; returns the evaluation's id. `prepare` is told the id first."""
+    with target.run.writing() as writer:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        writing = writer.evaluation(
+            evaluation.kind, evaluation.settings, target.describe(), len(target.data), command(), now
+        )
+        if prepare is not None:
+            prepare(writing.id)
+        done = len(writing.done)
+        with progress(title, len(target.data), done=done) as tick:
+            correct = 0
+            for count, line in enumerate(evaluation.records(set(writing.done)), start=1):
+                writing.append(line)
+                correct += line["correct"]
+                tick(done + count, f"correct {correct / count:.3f}")
+    return writing.id
+
+
+def command() -> str:
+    """The command as it was typed, but for the folders that it ran in."""
+    return " ".join(["gambeson", *(Path(word).name if word.startswith("/") else word for word in sys.argv[1:])])
+
+
+def choose(name: str, data_dir: Path | None, split: str, every: int, limit: int | None) -> Dataset:
+    chosen = load(name, split, data_dir=data_dir).every(every, limit)
+    if not len(chosen):
+        raise UserError(f"{name} {split}: no image is left with --every {every} --limit {limit}")
+    return chosen
+
+
+def subset_rule(split: str, every: int, limit: int | None) -> str:
+    text = f"every {every}th {split} image" if every > 1 else f"all {split} images"
+    return text if limit is None else f"{text}, the first {limit}"
+
+
+def pick_device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device} cannot be used here ({str(error).splitlines()[0]}); try cpu") from None
+    return device
+
+
+def numbers(text: str, what: str) -> list[float]:
+    """Comma-separated numbers; fractions are welcome: `0,8/255,0.1`."""
+    try:
+        return [float(Fraction(word.strip())) for word in text.split(",")]
+    except (ValueError, ZeroDivisionError):
+        raise UserError(f"{what} is {text!r}; give numbers separated by commas, for example 0,2/255,0.1") from None
+
+
+def _trained(run: Run, weights: Path | None, mean: str | None, std: str | None) -> nn.Module:
+    if (run.path / "model.safetensors").exists():
+        if weights or mean or std:
+            raise UserError(
+                f"{run.path} holds its own weights and normalisation; leave --weights, --mean and --std out"
+            )
+        model = models.load(run.path / "model.safetensors")
+    else:
+        model = _given(run.header["model"], weights, mean, std)
+    found = models.fingerprint(model)
+    if found != run.header["model_hash"]:
+        raise UserError(
+            f"the model of {run.path} has changed since its header was written ({run.header['model_hash'][:12]}, "
+            f"now {found[:12]}): its records would be about two models; restore it, or use another folder"
+        )
+    return model
+
+
+def _given(target: str, weights: Path | None, mean: str | None, std: str | None) -> nn.Module:
+    if ":" in target:
+        channel = [None if text is None else numbers(text, name) for text, name in ((mean, "--mean"), (std, "--std"))]
+        return models.from_factory(target, weights, mean=channel[0], std=channel[1])
+    if Path(target).is_file():
+        return models.load(target)
+    raise UserError(
+        f"{target} is no run folder, no weights file and no package.module:factory; "
+        "train a model with `gambeson train RECIPE --out RUN`"
+    )
