@@ -95,7 +95,10 @@ def pgd(
     rule = step_rule or ("sign" if ball.norm == "linf" else "normalised")
     plan = _Plan(ball, box, steps, length, rule, loss, early_stop)
     with torch.inference_mode(False):
-        everyone = Rows(logits, torch.arange(len(x), device=x.device), x.detach().clone(), y, targets)
+        goals = (
+            None if targets is None else targets.clone()
+        )  # clones: inference tensors cannot be differentiated through
+        everyone = Rows(logits, torch.arange(len(x), device=x.device), x.detach().clone(), y.clone(), goals)
         clean = look(everyone, everyone.x, loss, gradient=not random_start and ball.eps > 0, first=True)
         refused = torch.where(clean.fooled, 0, clean.refused)
         best = Best(everyone.x.clone(), clean.loss.clone(), clean.fooled.clone(), clean.fooled.clone(), refused)
