@@ -32,7 +32,7 @@ def _numbers(name: str, value: ArrayLike, allowed: str) -> Floats:
 
 def _check(name: str, value: Floats, good: NDArray[np.bool_], allowed: str) -> None:
     if not np.all(good):
-        raise UserError(f"{name} = {value[~good].flat[0]:.17g} is out of range; allowed: {allowed}")
+        raise UserError(f"{name} = {float(value[~good].flat[0])!r} is out of range; allowed: {allowed}")
 
 
 def _probability(name: str, value: ArrayLike) -> Floats:

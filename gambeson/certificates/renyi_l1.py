@@ -58,8 +58,8 @@ def renyi_l1(p_lower: ArrayLike, p_upper: ArrayLike | None = None, scale: ArrayL
     >>> round(renyi_l1(0.9, 0.05, 1.0), 3)
     1.925
 
-    Paper: Li, Chen, Wang, Carin 2019. We differ: the formula printed in the authors' reply to reviewers takes ||x - x'||_1
-    out of an exponent, which certifies too much beyond ||x - x'||_1 = 1 and depends on the unit; it is not used.
+    Paper: Li, Chen, Wang, Carin 2019. We differ: the formula printed in the authors' reply to reviewers takes
+    ||x - x'||_1 out of an exponent, which certifies too much beyond 1 and depends on the unit; it is not used.
     """
     given = inputs(p_lower, p_upper, scale, "scale")
     top, other = given.top, given.other

@@ -11,8 +11,8 @@ def uniform_l1(
     """l1 radius for a classifier smoothed by uniform noise on [-L, L]^d: L (p_lower - p_upper).
 
     With p_upper = 1 - p_lower this is 2L (p_lower - 1/2). If the top class has probability >= p_lower at x and every
-    other class <= p_upper, the top class stays ahead at x + delta for every ||delta||_1 < radius: a shift by delta moves
-    at most the share ||delta||_1 / 2L of the cube off its old place, so no probability changes by more.
+    other class <= p_upper, the top class stays ahead at x + delta for every ||delta||_1 < radius: the shift takes at
+    most the share ||delta||_1 / 2L of the cube off its old place, so no probability changes by more.
 
     Args:
         p_lower: lower bound on the top class's probability, in [0, 1]. Arrays broadcast.

@@ -22,7 +22,7 @@ def refuse(name: str, values: Floats, bad: NDArray[np.bool_], allowed: str) -> N
     """Raise a UserError that shows the first of `values` where `bad`."""
     if np.any(bad):
         first = np.broadcast_to(values, bad.shape)[bad].flat[0]
-        raise UserError(f"{name} = {first:.17g} is out of range; allowed: {allowed}")
+        raise UserError(f"{name} = {float(first)!r} is out of range; allowed: {allowed}")
 
 
 def whole(name: str, value: ArrayLike, least: int, most: int) -> Floats:

@@ -3,7 +3,7 @@
 import mpmath as mp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 from statsmodels.stats.proportion import proportion_confint
@@ -122,6 +122,7 @@ def test_two_sided_matches_statsmodels():
     np.testing.assert_allclose(np.ravel(ours[1]), theirs[1], rtol=1e-8)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.data(), st.floats(1e-9, 0.4))
 def test_order(n, data, alpha):
     k = data.draw(st.integers(0, n))
