@@ -1,0 +1,90 @@
+"""Accuracy under attack against eps, from 0: one curve per run, target and attack setting."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gambeson.reports.series import Attacked, Images, Source
+from gambeson.reports.shares import Share
+
+VARYING = ("eps", "step_size")  # what may differ along one curve; the step only in proportion to eps
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """What became of the images at one eps; at eps 0, on clean images by the same rule, `attacked` is None."""
+
+    eps: float
+    right: int
+    wrong: int
+    abstained: int
+    total: int
+    attacked: Attacked | None
+
+    @property
+    def share(self) -> Share:
+        return Share(self.right, self.total)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One attack on one target of one run, along eps; `card` holds every setting but eps."""
+
+    source: Source
+    card: dict[str, Any]
+    images: Images
+    points: tuple[Point, ...]
+
+    @property
+    def norm(self) -> str:
+        return str(self.card["norm"])
+
+
+def curves(source: Source) -> list[Curve]:
+    """The attacks of a run, those that differ only in eps joined; eps 0 is the accuracy on the same, clean images."""
+    groups: dict[str, list[Attacked]] = {}
+    for attacked in source.attacked:
+        key = json.dumps([card(attacked), sorted(attacked.images.index.tolist())], sort_keys=True)
+        groups.setdefault(key, []).append(attacked)
+    return [_curve(source, group) for group in groups.values()]
+
+
+def card(attacked: Attacked) -> dict[str, Any]:
+    """All settings but eps; the step size as a fraction of eps, so that one card can serve a whole curve."""
+    settings = {name: value for name, value in attacked.settings.items() if name not in VARYING}
+    eps, step = attacked.settings["eps"], attacked.settings["step_size"]
+    return {**settings, "step_size / eps": None if eps == 0 else float(f"{step / eps:.6g}")}
+
+
+def attack_name(curve: Curve) -> str:
+    """The attack and its number of steps, and what else tells it from the usual: several restarts, a target."""
+    card = curve.card
+    extra = [f"{card['restarts']} restarts"] if card["restarts"] > 1 else []
+    extra += [f"targeted {card['targeted']}"] if card["targeted"] else []
+    return ", ".join([f"{card['attack']}-{card['steps']}", *extra])
+
+
+def _curve(source: Source, group: Sequence[Attacked]) -> Curve:
+    ordered = sorted(group, key=lambda attacked: attacked.settings["eps"])
+    points = [
+        Point(attacked.settings["eps"], images.right, images.wrong, images.abstained, images.total, attacked)
+        for attacked in ordered
+        for images in (attacked.images,)
+    ]
+    if points[0].eps > 0:
+        points.insert(0, _clean(ordered[0]))
+    return Curve(source, card(ordered[-1]), ordered[0].images, tuple(points))
+
+
+def _clean(attacked: Attacked) -> Point:
+    right = int((attacked.predict_clean == attacked.images.label).sum())
+    abstained = int((attacked.predict_clean == -1).sum())
+    total = attacked.images.total
+    return Point(0.0, right, total - right - abstained, abstained, total, None)
+
+
+def xy(curve: Curve) -> tuple[Any, Any]:
+    return np.array([p.eps for p in curve.points]), np.array([p.share.value for p in curve.points])

@@ -1,0 +1,120 @@
+"""A figure of certified accuracy against radius, with the attacks of the same smoothed classifiers beside it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gambeson.reports.charts import Chart, Line, Mark, caption
+from gambeson.reports.curves import counts_at, grid, steps
+from gambeson.reports.empirical import Curve, attack_name, curves, xy
+from gambeson.reports.exhibits import Exhibit
+from gambeson.reports.grouping import Entry, natural
+from gambeson.reports.naming import NOT_STATED, bound, certified_name, radius_name
+from gambeson.reports.numbers import down
+from gambeson.reports.shares import Share
+from gambeson.reports.styling import told_apart
+from gambeson.reports.tables import Column, Table
+
+
+def radius_exhibit(
+    stem: str, title: str, entries: Sequence[Entry], tint: dict[str, int], dataset: str | None
+) -> Exhibit:
+    """Chart and table of `entries`, all of one norm; `tint` gives colours by the name of a series or of its run.
+
+    What all entries share (run, noise, bound) is said once, in the title; the lines are named by what differs.
+    """
+    norm = entries[0][1].norm
+    attacks = _attacks(entries)
+    shared = [len(set(parts)) == 1 for parts in zip(*map(_parts, entries), strict=True)]
+    title = ", ".join([title, *(part for part, same in zip(_parts(entries[0]), shared, strict=True) if same)])
+    lines = []
+    for entry in entries:
+        name = ", ".join([*(part for part, same in zip(_parts(entry), shared, strict=True) if not same), "certified"])
+        colour = tint.get(certified_name(*entry), tint.get(entry[0].name, 0))
+        lines.append(Line(name, *steps(entry[1]), "steps", colour))
+    for curve in attacks:
+        parts = (curve.source.name, str(curve.card["noise"]))
+        name = ", ".join(
+            [*(part for part, same in zip(parts, shared, strict=False) if not same), f"under {attack_name(curve)}"]
+        )
+        lines.append(Line(name, *xy(curve), "points", tint.get(curve.source.name, len(entries))))
+    chart = Chart(
+        title=title,
+        x_label=f"{norm} radius of the certificate{', eps of the attack' if attacks else ''} (pixels in [0, 1])",
+        y_label="accuracy (fraction of all images)",
+        lines=told_apart(lines),
+        marks=_marks(entries, tint),
+    )
+    corners = [
+        [line.name, *corner] for line in lines if line.shape == "steps" for corner in zip(line.x, line.y, strict=True)
+    ]
+    columns = [Column("curve"), Column(f"{norm} radius", "radius"), Column("certified accuracy up to it", "accuracy")]
+    table = _table(entries, attacks, dataset)
+    return Exhibit(stem, caption(chart, _note(entries)), table, chart, steps=Table(columns, corners))
+
+
+def _parts(entry: Entry) -> tuple[str, str, str]:
+    source, series = entry
+    certificate = f"{bound(series.certificate)} bound" if series.certificate else f"bound {NOT_STATED}"
+    return source.name, series.noise or f"noise {NOT_STATED}", certificate
+
+
+def _attacks(entries: Sequence[Entry]) -> list[Curve]:
+    """Attacks on exactly these smoothed classifiers, in the same norm."""
+    found = []
+    for source, noise, norm in dict.fromkeys((source, series.noise, series.norm) for source, series in entries):
+        found += [
+            curve for curve in curves(source) if (curve.card["target"], curve.card["noise"]) == ("smoothed", noise)
+        ]
+        found = [curve for curve in found if curve.norm == norm]
+    return found
+
+
+def _marks(entries: Sequence[Entry], tint: dict[str, int]) -> list[Mark]:
+    """The largest radius that n and alpha allow, once for each bound and value, coloured where its bound has a
+    colour."""
+    found: dict[str, Mark] = {}
+    for source, series in entries:
+        if series.max_radius is not None and np.isfinite(series.max_radius):
+            name = f"largest possible, {bound(series.certificate)}: {down(series.max_radius)}"
+            found.setdefault(name, Mark(name, series.max_radius, tint.get(certified_name(source, series))))
+    return list(found.values())
+
+
+def _table(entries: Sequence[Entry], attacks: Sequence[Curve], dataset: str | None) -> Table:
+    norm = entries[0][1].norm
+    radii = {radius for _, series in entries for radius in grid(series, dataset)}
+    points = sorted(radii | {point.eps for curve in attacks for point in curve.points})
+    columns = [
+        *(Column("run"), Column("what"), Column("noise"), Column("1 − alpha per image", "setting")),
+        *(
+            Column("draws n", "count"),
+            Column("images", "count"),
+            Column("natural accuracy (base, no noise)", "accuracy"),
+        ),
+        *(Column(f"accuracy, {norm} {radius_name(radius)}", "accuracy", "max") for radius in points),
+    ]
+    rows = []
+    for source, series in entries:
+        total = series.images.total
+        rows.append(
+            [source.name, f"certified, {bound(series.certificate)}", series.noise]
+            + [None if series.alpha is None else 1 - series.alpha, series.draws, total, natural(source, series.images)]
+            + [Share(int(count), total) for count in counts_at(series, np.array(points))]
+        )
+    for curve in attacks:
+        at = {point.eps: point.share for point in curve.points}
+        rows.append(
+            [curve.source.name, f"under {attack_name(curve)}", curve.card["noise"], None, None]
+            + [curve.images.total, natural(curve.source, curve.images)]
+            + [at.get(point) for point in points]
+        )
+    return Table(columns, rows, ranked=len(entries))
+
+
+def _note(entries: Sequence[Entry]) -> str:
+    totals = sorted({series.images.total for _, series in entries})
+    halves = [Share(total // 2, total) for total in totals]
+    widest = max(max(half.interval[1] - half.value, half.value - half.interval[0]) for half in halves)
+    images = " or ".join(map(str, totals))
+    return f"{images} images: the 95% interval of an accuracy reaches at most {widest:.3f} to a side."

@@ -1,0 +1,114 @@
+"""A run folder as arrays: every record is checked against the schema, and a broken one is named by file and line."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from gambeson.errors import UserError
+from gambeson.records import Run, read_lines
+from gambeson.reports.series import Attacked, Certified, Images, Source
+from gambeson.schema import RECORDS
+
+Line = dict[str, Any]
+
+
+def read_run(path: Path) -> Source:
+    """The run at `path` as a `Source`; evaluations without any record are left out."""
+    run = Run.open(path)
+    evaluations = run.evaluations()
+    for evaluation in evaluations:
+        if evaluation["kind"] not in RECORDS:
+            where = f"{run.path}/evaluations/{evaluation['id']}.json"
+            raise UserError(f"{where}: kind is {evaluation['kind']!r}; this version reads {', '.join(RECORDS)}")
+    lines = _lines(run, {evaluation["id"]: evaluation["kind"] for evaluation in evaluations})
+    evaluations = [evaluation for evaluation in evaluations if lines[evaluation["id"]]]
+    of_kind = {kind: [e for e in evaluations if e["kind"] == kind] for kind in RECORDS}
+    return Source(
+        name=run.name,
+        path=run.path,
+        kind="run",
+        header=run.header,
+        clean=tuple(_images(e, lines[e["id"]]) for e in of_kind["clean"]),
+        certified=tuple(series for e in of_kind["certified"] for series in _certified(e, lines[e["id"]])),
+        attacked=tuple(_attacked(run, e, lines[e["id"]]) for e in of_kind["attacked"]),
+        checks=tuple(run.checks()),
+        cost=run.cost(),
+        commands=tuple(dict.fromkeys(e["command"] for e in evaluations)),
+    )
+
+
+def _lines(run: Run, kinds: dict[str, str]) -> dict[str, list[Line]]:
+    path = run.path / "records.jsonl"
+    found: dict[str, list[Line]] = defaultdict(list)
+    seen: set[tuple[str, int]] = set()
+    for number, line in enumerate(read_lines(path), start=1):
+        where = f"{path}, line {number}"
+        name = line.get("evaluation") if isinstance(line, dict) else None
+        if name not in kinds:
+            raise UserError(f"{where}: its evaluation is {name!r}, and {run.path}/evaluations has no file of that name")
+        try:
+            RECORDS[kinds[name]].model_validate(line)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = ".".join(map(str, problem["loc"]))
+            raise UserError(f"{where}: field {field!r}: {problem['msg']}; remove the line and run again") from None
+        if (name, line["index"]) in seen:
+            raise UserError(f"{where}: image {line['index']} of {name} is recorded twice; remove one of the lines")
+        seen.add((name, line["index"]))
+        found[name].append(line)
+    return defaultdict(list, {name: sorted(rows, key=lambda row: row["index"]) for name, rows in found.items()})
+
+
+def _images(evaluation: Line, lines: list[Line]) -> Images:
+    return Images(
+        index=_column(lines, "index"),
+        label=_column(lines, "label"),
+        predict=_column(lines, "predict"),
+        correct=_column(lines, "correct"),
+        hash=tuple(line["hash"] for line in lines),
+        planned=evaluation["examples"],
+        rule=evaluation["data"].get("rule"),
+    )
+
+
+def _certified(evaluation: Line, lines: list[Line]) -> list[Certified]:
+    settings = evaluation["settings"]
+    images = _images(evaluation, lines)
+    return [
+        Certified(
+            images=images,
+            evaluation=evaluation["id"],
+            certificate=name,
+            norm="l1" if "_l1" in name else "l2",
+            noise=settings["noise"],
+            alpha=settings["alpha"],
+            select_draws=settings["select_draws"],
+            draws=settings["draws"],
+            radius=np.array([line["radii"][name] for line in lines], dtype=np.float64),
+            radius_real=np.array([line["radii_real"][name] for line in lines], dtype=np.float64),
+            max_radius=settings["max_radius"].get(name),
+            seconds=_column(lines, "seconds"),
+        )
+        for name in lines[0]["radii"]
+    ]
+
+
+def _attacked(run: Run, evaluation: Line, lines: list[Line]) -> Attacked:
+    gallery = run.path / "adversarial" / f"{evaluation['id']}.safetensors"
+    return Attacked(
+        images=_images(evaluation, lines),
+        evaluation=evaluation["id"],
+        settings=evaluation["settings"],
+        predict_clean=_column(lines, "predict_clean"),
+        success=_column(lines, "success"),
+        distance=_column(lines, "distance"),
+        gallery=gallery if gallery.exists() else None,
+        seconds=_column(lines, "seconds"),
+    )
+
+
+def _column(lines: list[Line], name: str) -> Any:
+    return np.array([line[name] for line in lines])

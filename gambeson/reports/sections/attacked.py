@@ -1,0 +1,133 @@
+"""Accuracy under attack against eps, with what was wrong and what abstained, and every setting of every attack."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from gambeson.reports.charts import Chart, Line, caption
+from gambeson.reports.empirical import Curve, attack_name, curves, xy
+from gambeson.reports.exhibits import Exhibit, Section
+from gambeson.reports.grouping import data_name, natural
+from gambeson.reports.naming import file_stem, radius_name
+from gambeson.reports.sections.cards import card_key, cards, numbered
+from gambeson.reports.series import Source
+from gambeson.reports.shares import Share
+from gambeson.reports.styling import colours, told_apart
+from gambeson.reports.tables import Column, Table
+
+MOST_LINES = 8  # in one figure; more are divided by target, then by noise
+UNDEFENDED = "plain"
+
+
+def attacked(sources: Sequence[Source]) -> Section | None:
+    """Figures never mix norms or data sets; their curves start at eps 0, the accuracy on the same, clean images."""
+    found = [curve for source in sources for curve in curves(source)]
+    if not found:
+        return None
+    tint, numbers = colours(sources), numbered(found)
+    exhibits = []
+    for parts, part in _figures(found).items():
+        stem = file_stem("attacked", *parts)
+        exhibits.append(_figure(stem, part, tint, numbers))
+        exhibits.append(_outcomes(file_stem("outcomes", *parts), part, numbers))
+    exhibits.append(cards(found, numbers))
+    text = [
+        "Accuracy under attack is an upper bound on robust accuracy: a stronger attack may lower it. At eps 0 it is "
+        "the "
+        "accuracy on the same images, unperturbed, under the same prediction rule. A1, A2, ... refer to the attack "
+        "cards "
+        "below. An abstention counts as not correct and is listed apart from wrong answers.",
+    ]
+    if all(curve.source.method not in (UNDEFENDED, None) for curve in found):
+        text.append("No undefended model (method plain) is among the attacked runs: add one, as the yardstick.")
+    return Section("attacked", "Accuracy under attack", text, exhibits)
+
+
+def _figures(found: Sequence[Curve]) -> dict[tuple[str | None, ...], list[Curve]]:
+    """Curves by data set and norm; where those are many, by target as well, and where still many, by noise."""
+    keys: list[Callable[[Curve], tuple[str | None, ...]]] = [
+        lambda c: (c.source.dataset, c.norm),
+        lambda c: (c.source.dataset, c.norm, c.card["target"]),
+        lambda c: (c.source.dataset, c.norm, c.card["target"], c.card["noise"]),
+    ]
+    figures: dict[tuple[str | None, ...], list[Curve]] = {}
+    rest = list(found)
+    for key in keys:
+        parts: dict[tuple[str | None, ...], list[Curve]] = {}
+        for curve in rest:
+            parts.setdefault(key(curve), []).append(curve)
+        done = {name: part for name, part in parts.items() if len(part) <= MOST_LINES or key is keys[-1]}
+        figures |= done
+        rest = [curve for curve in rest if key(curve) not in done]
+    return figures
+
+
+def _figure(stem: str, part: Sequence[Curve], tint: dict[str, int], numbers: dict[str, str]) -> Exhibit:
+    lines = [Line(_name(curve, numbers), *xy(curve), "points", tint[curve.source.name]) for curve in part]
+    norm, dataset = part[0].norm, part[0].source.dataset or "data not stated"
+    chart = Chart(
+        title=f"Accuracy under attack against {norm} eps, {dataset}",
+        x_label=f"{norm} eps (pixels in [0, 1])",
+        y_label="accuracy (fraction of all images)",
+        lines=told_apart(lines),
+    )
+    points = sorted({point.eps for curve in part for point in curve.points})
+    columns = [Column("run"), Column("target"), Column("attack card"), Column("data"), Column("images", "count")]
+    columns += [Column("natural accuracy (base, no noise)", "accuracy")]
+    comparable = len({card_key(curve) for curve in part}) == 1  # the best is marked only among equal attacks
+    best: Literal["max"] | None = "max" if comparable else None
+    columns += [Column(f"accuracy, {norm} eps {radius_name(eps)}", "accuracy", best) for eps in points]
+    rows = []
+    for curve in part:
+        at = {point.eps: point.share for point in curve.points}
+        rows.append(
+            [
+                curve.source.name,
+                _target(curve),
+                numbers[card_key(curve)],
+                data_name(curve.source, curve.images),
+                curve.images.total,
+                natural(curve.source, curve.images),
+                *(at.get(eps) for eps in points),
+            ]
+        )
+    return Exhibit(stem, caption(chart), Table(columns, rows), chart)
+
+
+def _target(curve: Curve) -> str:
+    return "base" if curve.card["target"] == "base" else f"smoothed {curve.card['noise']}"
+
+
+def _name(curve: Curve, numbers: dict[str, str]) -> str:
+    return f"{curve.source.name}, {_target(curve)}, {attack_name(curve)} ({numbers[card_key(curve)]})"
+
+
+def _outcomes(stem: str, part: Sequence[Curve], numbers: dict[str, str]) -> Exhibit:
+    norm = part[0].norm
+    columns = [
+        *(Column("run"), Column("target"), Column("attack card"), Column(f"{norm} eps", "setting")),
+        *(Column("correct", "share"), Column("wrong", "share"), Column("abstained", "share")),
+        *(Column("attack succeeded", "share"), Column(f"largest {norm} distance", "setting")),
+        *(Column("images", "count"), Column("natural accuracy (base, no noise)", "share")),
+    ]
+    rows = []
+    for curve in part:
+        base = natural(curve.source, curve.images)
+        for point in curve.points:
+            shares = [Share(count, point.total) for count in (point.right, point.wrong, point.abstained)]
+            success = None if point.attacked is None else Share(int(point.attacked.success.sum()), point.total)
+            farthest = None if point.attacked is None else float(point.attacked.distance.max())
+            rows.append(
+                [
+                    curve.source.name,
+                    _target(curve),
+                    numbers[card_key(curve)],
+                    point.eps,
+                    *shares,
+                    success,
+                    farthest,
+                    point.total,
+                    base,
+                ]
+            )
+    text = f"Correct, wrong and abstained under attack, {norm} norm, as fractions of all images."
+    return Exhibit(stem, text, Table(columns, rows))

@@ -1,0 +1,94 @@
+"""What a report is made of: per-image results of one evaluation, as arrays, with the settings that produced them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Which images were judged, and how each was answered; `predict` is -1 where the classifier abstained."""
+
+    index: Array  # int64 (N,), the example's stable index in its source
+    label: Array  # int64 (N,)
+    predict: Array  # int64 (N,)
+    correct: Array  # bool (N,)
+    hash: tuple[str, ...] | None  # None: a log in the field's format holds no hashes
+    planned: int  # how many images the evaluation was asked for; more than N when it is unfinished
+    rule: str | None  # which images: "every 20th test image"
+
+    @property
+    def total(self) -> int:
+        return len(self.index)
+
+    @property
+    def right(self) -> int:
+        return int(self.correct.sum())
+
+    @property
+    def abstained(self) -> int:
+        return int((self.predict == -1).sum())
+
+    @property
+    def wrong(self) -> int:
+        return self.total - self.right - self.abstained
+
+
+@dataclass(frozen=True, eq=False)
+class Certified:
+    """The radii that one certificate gives one run under one noise."""
+
+    images: Images
+    evaluation: str
+    certificate: str | None  # "gaussian_l2", "renyi_l2_two_sided"; None: a log does not say
+    norm: str
+    noise: str | None  # "gaussian:0.5"
+    alpha: float | None
+    select_draws: int | None
+    draws: int | None
+    radius: Array  # float64 (N,), against adversaries on the pixel lattice
+    radius_real: Array | None  # float64 (N,), against real-valued adversaries
+    max_radius: float | None
+    seconds: Array  # float64 (N,)
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """One attack at one eps on one run."""
+
+    images: Images  # answers on the adversarial images
+    evaluation: str
+    settings: dict[str, Any]
+    predict_clean: Array  # int64 (N,), answers on the clean images, by the same prediction rule
+    success: Array  # bool (N,)
+    distance: Array  # float64 (N,)
+    gallery: Path | None  # the .safetensors file that holds some of the images
+    seconds: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A run or a log: everything that the report knows about one model."""
+
+    name: str
+    path: Path
+    kind: str  # "run" | "log"
+    header: dict[str, Any] = field(default_factory=dict)
+    clean: tuple[Images, ...] = ()
+    certified: tuple[Certified, ...] = ()
+    attacked: tuple[Attacked, ...] = ()
+    checks: tuple[dict[str, Any], ...] = ()
+    cost: dict[str, Any] | None = None
+    commands: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str | None:
+        return self.header.get("method")
+
+    @property
+    def dataset(self) -> str | None:
+        return self.header.get("dataset")
