@@ -6,17 +6,21 @@ once a step.
 """
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from gambeson.errors import UserError
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
-def start(device: str, devices: int, precision: str) -> Fabric:
+
+def start(device: str, devices: int, precision: str) -> "Fabric":
     """Join (or launch) the processes of this run. `device` is auto, cpu, cuda or mps."""
+    from lightning_fabric import Fabric  # two seconds: not when this module is only imported
+
     if devices < 1:
         raise UserError(f"devices is {devices}; it must be >= 1")
     strategy, kind = "auto" if devices == 1 else "ddp", cast(Any, precision)
@@ -37,7 +41,7 @@ def slice_of(rows: Tensor, rank: int, ranks: int) -> Tensor:
     return rows.tensor_split(ranks)[rank]
 
 
-def weighted_sum(tensors: list[Tensor], share: float, fabric: Fabric) -> list[Tensor]:
+def weighted_sum(tensors: list[Tensor], share: float, fabric: "Fabric") -> list[Tensor]:
     """Each tensor's sum over the ranks of share * tensor, in one message; `share` is this rank's part of the batch."""
     if fabric.world_size == 1 or not tensors:
         return tensors
@@ -47,14 +51,14 @@ def weighted_sum(tensors: list[Tensor], share: float, fabric: Fabric) -> list[Te
     return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
 
-def same_everywhere(tensors: Iterable[Tensor], fabric: Fabric) -> None:
+def same_everywhere(tensors: Iterable[Tensor], fabric: "Fabric") -> None:
     """Copy rank 0's values to every rank, in place."""
     if fabric.world_size > 1:
         for tensor in tensors:
             torch.distributed.broadcast(tensor.data, src=0)
 
 
-def gathered(value: Any, fabric: Fabric) -> list[Any]:
+def gathered(value: Any, fabric: "Fabric") -> list[Any]:
     """`value` of every rank, in the order of the ranks, on every rank."""
     if fabric.world_size == 1:
         return [value]

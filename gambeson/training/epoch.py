@@ -1,17 +1,19 @@
 """The end of an epoch: means of the terms, accuracy on the validation images, the best players so far."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from gambeson.training.distributed import weighted_sum
 from gambeson.training.road import Road
 from gambeson.training.session import Session
 from gambeson.training.validation import accuracy
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
-def epoch_means(session: Session, fabric: Fabric | None) -> dict[str, float]:
+
+def epoch_means(session: Session, fabric: "Fabric | None") -> dict[str, float]:
     """The mean of every term over this epoch's images so far, over all ranks if `fabric` is given, else this one."""
     names = sorted(session.sums)
     sums = torch.stack([session.sums[name] for name in names])

@@ -3,10 +3,9 @@
 import math
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from gambeson.errors import RunError
 from gambeson.keys import generator
@@ -16,6 +15,9 @@ from gambeson.training.epoch import end_of_epoch, epoch_means
 from gambeson.training.road import Progress, Road
 from gambeson.training.session import Session, pack
 from gambeson.training.step import take_step
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 LOG_SECONDS = 0.5  # between two looks at the loss: on a GPU every look waits for the device
 AGREE_STEPS = 16  # several processes agree on checkpoints and interrupts this often
@@ -85,7 +87,7 @@ def _tell(session: Session, road: Road, epoch: int, line: dict[str, Any], speed:
     )
 
 
-def _agree(step: int, stop: bool, due: bool, fabric: Fabric) -> tuple[bool, bool]:
+def _agree(step: int, stop: bool, due: bool, fabric: "Fabric") -> tuple[bool, bool]:
     """Whether to stop and whether to write a checkpoint: the same answer on every rank."""
     if fabric.world_size == 1:
         return stop, due

@@ -4,12 +4,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 
 from gambeson.training.plan import Plan
 from gambeson.training.pool import Pool
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Road:
     plan: Plan
     data: Pool
     validation: Pool | None
-    fabric: Fabric
+    fabric: "Fabric"
     dtype: torch.dtype
     memory: torch.memory_format
     run: Path | None

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gambeson.errors import UserError
 from gambeson.keys import key
 from gambeson.training.cost import Counts
 from gambeson.training.distributed import gathered
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 State = Mapping[str, Tensor]  # what a loss carries from step to step
 
@@ -39,7 +41,7 @@ def seeded(seed: int, purpose: str, rank: int, device: torch.device) -> torch.Ge
     return torch.Generator(device).manual_seed(key(seed, purpose, rank) % 2**63)
 
 
-def pack(session: Session, fabric: Fabric) -> dict[str, Any]:
+def pack(session: Session, fabric: "Fabric") -> dict[str, Any]:
     """Tensors, numbers and strings only. Every rank calls it: the generators' states of all ranks go in."""
     device = fabric.device
     generators = [session.generator.get_state(), torch.get_rng_state()]
@@ -61,7 +63,7 @@ def pack(session: Session, fabric: Fabric) -> dict[str, Any]:
     }
 
 
-def unpack(content: dict[str, Any], session: Session, fabric: Fabric) -> None:
+def unpack(content: dict[str, Any], session: Session, fabric: "Fabric") -> None:
     """Put a checkpoint's content into `session`, in place."""
     device = fabric.device
     if len(content["generators"]) != fabric.world_size:

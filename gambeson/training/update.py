@@ -1,16 +1,18 @@
 """One update of one player: the loss, its gradients (averaged over the ranks), the optimiser's step."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gambeson.losses import Loss
 from gambeson.training.distributed import weighted_sum
 from gambeson.training.session import State
 from gambeson.types import Images, Labels
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def update(
@@ -25,7 +27,7 @@ def update(
     generator: torch.Generator,
     method: Mapping[str, Any],
     share: float,
-    fabric: Fabric,
+    fabric: "Fabric",
 ) -> tuple[dict[str, Tensor], State]:
     """Move player `name` one step; returns the detached terms of this rank's slice and the loss's new state.
 
@@ -58,7 +60,7 @@ def _average(
     gradients: list[Tensor | None],
     state: State,
     share: float,
-    fabric: Fabric,
+    fabric: "Fabric",
 ) -> tuple[list[Tensor | None], State]:
     buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
     averaged = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
