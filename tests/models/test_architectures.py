@@ -6,7 +6,8 @@ from torch import nn
 
 from gambeson import models
 from gambeson.errors import UserError
-from gambeson.models.resnet import resnet
+from gambeson.models.blocks import PreActivationBlock
+from gambeson.models.resnet import Block, resnet
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 
@@ -120,6 +121,39 @@ def test_smallest_size_stated_works(name: str) -> None:
     side = int(str(caught.value).split("at least ")[1].split("x")[0])
     net = models.build(name, classes=3, shape=(1, side, side), **SMALLER.get(name, {})).eval()
     assert net(torch.rand(2, 1, side, side)).shape == (2, 3)
+
+
+def bn(x: torch.Tensor, layer: nn.Module) -> torch.Tensor:
+    shift = [value.view(1, -1, 1, 1) for value in (layer.running_mean, layer.running_var, layer.weight, layer.bias)]
+    return (x - shift[0]) / (shift[1] + 1e-5).sqrt() * shift[2] + shift[3]
+
+
+def stirred(block: nn.Module) -> nn.Module:
+    """Random statistics and scales, so that no batch normalisation is the identity."""
+    for tensor in [*block.parameters(), *block.buffers()]:
+        if tensor.ndim == 1:
+            nn.init.uniform_(tensor, 0.5, 1.5)
+    return block.eval().double()
+
+
+@pytest.mark.parametrize(("channels", "out", "stride"), [(3, 3, 1), (3, 6, 2), (3, 6, 1), (3, 3, 2)])
+def test_residual_blocks_against_their_formulas(channels: int, out: int, stride: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, channels, 8, 8, dtype=torch.float64)
+    conv, changes = nn.functional.conv2d, channels != out or stride != 1
+
+    block = stirred(PreActivationBlock(channels, out, stride, "relu"))
+    inner = bn(x, block.bn1).relu()
+    deep = conv(inner, block.conv1.weight, stride=stride, padding=1)
+    deep = conv(bn(deep, block.bn2).relu(), block.conv2.weight, padding=1)
+    skipped = conv(inner, block.shortcut[0].weight, stride=stride) if changes else x
+    torch.testing.assert_close(block(x), skipped + deep)
+
+    block = stirred(Block(channels, out, stride, "relu"))
+    deep = bn(conv(x, block.conv1.weight, stride=stride, padding=1), block.bn1).relu()
+    deep = bn(conv(deep, block.conv2.weight, padding=1), block.bn2)
+    skipped = bn(conv(x, block.downsample[0].weight, stride=stride), block.downsample[1]) if changes else x
+    torch.testing.assert_close(block(x), (skipped + deep).relu())
 
 
 def test_initialisation_as_published() -> None:

@@ -253,6 +253,8 @@ def test_fingerprint_sees_values_names_types_and_shapes() -> None:
         {**base, "a": base["a"].double()},
         {**base, "a": base["a"].bfloat16()},
         {**base, "a": base["a"].view(2, 2)},
+        {**base, "b": torch.tensor(1.0).view(torch.int32).long()},
+        {**base, "b": torch.tensor(1).view(torch.float64)},  # the same bytes as another type
         {"c": base["a"], "b": base["b"]},
         {"a": base["a"]},
     ]
