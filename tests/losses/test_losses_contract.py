@@ -1,0 +1,119 @@
+"""What every loss promises: one row each. A new method adds its rows here."""
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gambeson import losses
+from gambeson.losses import terms as shared
+
+# name -> (keys, keys at strength zero, where the loss is cross-entropy, does it draw noise)
+TABLE: dict[str, list[tuple[dict[str, Any], dict[str, Any], bool]]] = {
+    "plain": [({}, {}, False)],
+    "noisy": [
+        ({"sigma": 0.3}, {"sigma": 0.0}, True),
+        ({"sigma": 0.3, "draws": 2, "noise": "laplace"}, {"sigma": 0.0, "draws": 2}, True),
+        ({"sigma": 0.3, "noise": "uniform"}, {"sigma": 0.0}, True),
+    ],
+    "stability": [
+        ({"sigma": 0.3, "weight": 2.0}, {"sigma": 0.3, "weight": 0.0}, True),
+        ({"sigma": 0.3, "weight": 6.0, "divergence": "kl"}, {"sigma": 0.0, "weight": 6.0, "divergence": "kl"}, True),
+    ],
+}
+ROWS = [pytest.param(losses.get(name), *row, id=f"{name}-{i}") for name in TABLE for i, row in enumerate(TABLE[name])]
+X = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+Y = torch.arange(12) % 3
+
+
+def network() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+
+
+def total(loss: Any, model: nn.Module, method: dict, seed: int = 0, x: Tensor = X, y: Tensor = Y) -> Tensor:
+    terms, state = loss({"model": model}, x, y, state={}, generator=torch.Generator().manual_seed(seed), **method)
+    assert state == {}
+    assert all(term.ndim == 0 for term in terms.values())
+    return sum(terms.values(), torch.zeros((), dtype=torch.float64))
+
+
+def gradient(loss: Any, method: dict, seed: int = 0) -> Tensor:
+    model = network()
+    return torch.cat([g.flatten() for g in torch.autograd.grad(total(loss, model, method, seed), list(model.parameters()))])
+
+
+def test_every_loss_has_rows_and_the_common_arguments() -> None:
+    assert set(TABLE) == set(losses.__all__)
+    for name in losses.__all__:
+        assert list(inspect.signature(losses.get(name)).parameters)[:5] == ["players", "x", "y", "state", "generator"]
+
+
+@pytest.mark.parametrize(("loss", "method", "zero", "random"), ROWS)
+def test_gradients_are_finite_and_not_zero(loss: Any, method: dict, zero: dict, random: bool) -> None:
+    found = gradient(loss, method)
+    assert bool(found.isfinite().all())
+    assert bool(found.any())
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e6])
+@pytest.mark.parametrize(("loss", "method", "zero", "random"), ROWS)
+def test_huge_logits_give_finite_gradients(loss: Any, method: dict, zero: dict, random: bool, scale: float) -> None:
+    model = network()
+    with torch.no_grad():
+        model[3].weight *= scale  # type: ignore[index, operator]
+    found = torch.autograd.grad(total(loss, model, method), list(model.parameters()))
+    assert all(bool(g.isfinite().all()) for g in found)
+
+
+@pytest.mark.parametrize(("loss", "method", "zero", "random"), ROWS)
+def test_strength_zero_is_cross_entropy(loss: Any, method: dict, zero: dict, random: bool) -> None:
+    model = network()
+    expected = nn.functional.cross_entropy(model(X), Y).item()
+    assert total(loss, model, zero).item() == pytest.approx(expected, abs=1e-12)
+    assert torch.allclose(gradient(loss, zero), gradient(losses.plain, {}), atol=1e-12)
+
+
+@pytest.mark.parametrize(("loss", "method", "zero", "random"), ROWS)
+def test_repeats_under_a_seed_and_only_then(loss: Any, method: dict, zero: dict, random: bool) -> None:
+    assert torch.equal(gradient(loss, method, 1), gradient(loss, method, 1))
+    assert torch.equal(gradient(loss, method, 1), gradient(loss, method, 2)) != random
+
+
+@pytest.mark.parametrize(("loss", "method", "zero", "random"), ROWS)
+def test_noise_is_fresh_at_every_call(loss: Any, method: dict, zero: dict, random: bool) -> None:
+    model, generator = network(), torch.Generator().manual_seed(0)
+    first, second = (sum(loss({"model": model}, X, Y, state={}, generator=generator, **method)[0].values()) for _ in "ab")
+    assert (first.item() != second.item()) == random
+
+
+@pytest.mark.parametrize(("loss", "method", "zero", "random"), ROWS)
+def test_the_order_of_the_images_does_not_matter(
+    loss: Any, method: dict, zero: dict, random: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With noise that follows its image, a permuted batch has the same loss: no term mixes up rows."""
+    draws = torch.randn(12, 1, 4, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(6))
+    model, found = network(), []
+    for rows in (torch.arange(12), order):
+        calls = iter(range(100))
+
+        def draw(noise: Any, shape: Any, *_: Any, rows: Tensor = rows, calls: Any = calls) -> Tensor:
+            return noise.scale * draws[rows].repeat(shape[0] // 12, 1, 1, 1) / (1 + next(calls))
+
+        monkeypatch.setattr(shared, "draw", draw)
+        found.append(total(loss, model, method, x=X[rows], y=Y[rows]).item())
+    assert found[0] == pytest.approx(found[1], abs=1e-12)
+
+
+@pytest.mark.parametrize(("loss", "method", "zero", "random"), ROWS)
+def test_touches_neither_the_global_generator_nor_the_model(loss: Any, method: dict, zero: dict, random: bool) -> None:
+    model = network()
+    before, state = [p.clone() for p in model.parameters()], torch.get_rng_state()
+    total(loss, model, method)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(p, q) and p.grad is None for p, q in zip(model.parameters(), before, strict=True))
+    assert all(module.training for module in model.modules())

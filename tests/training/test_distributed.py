@@ -1,0 +1,46 @@
+"""Two processes that share every batch give the weights of one, also where the loss differentiates twice."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gambeson.training.distributed import slice_of
+from gambeson.training.session import seeded
+
+
+def test_slices_partition_the_batch() -> None:
+    rows = torch.arange(7)
+    parts = [slice_of(rows, rank, 3) for rank in range(3)]
+    assert [len(part) for part in parts] == [3, 2, 2]
+    assert torch.equal(torch.cat(parts), rows)
+    assert [len(slice_of(torch.arange(1), rank, 2)) for rank in range(2)] == [1, 0]
+
+
+def test_ranks_and_purposes_have_their_own_noise() -> None:
+    cpu = torch.device("cpu")
+    draws = [torch.randn(4, generator=seeded(0, what, rank, cpu)) for what in ("training noise", "x") for rank in (0, 1)]
+    assert len({tuple(draw.tolist()) for draw in draws}) == 4
+    assert torch.equal(torch.randn(4, generator=seeded(0, "training noise", 0, cpu)), draws[0])
+
+
+def test_two_processes_equal_one_in_float64(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("shared_batch.py")
+    for devices in (1, 2):
+        (tmp_path / str(devices)).mkdir()
+        command = [sys.executable, str(script), str(devices), str(tmp_path / str(devices))]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+    for name in ("plain", "penalty"):
+        one, two = (torch.load(tmp_path / str(n) / f"{name}.pt", weights_only=True) for n in (1, 2))
+        zero = load_file(tmp_path / "2" / name / "model.safetensors")  # what rank 0 wrote
+        for key, value in one["model"].items():
+            assert value.dtype == torch.float64
+            assert torch.allclose(value, two["model"][key], rtol=0, atol=1e-12)
+            assert torch.equal(zero[key], two["model"][key])
+        for first, second in zip(one["metrics"], two["metrics"], strict=True):
+            assert first["terms"] == pytest.approx(second["terms"], abs=1e-12)
+            assert first["validation_accuracy"] == second["validation_accuracy"]
