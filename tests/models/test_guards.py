@@ -131,6 +131,8 @@ def test_labels(labels: Tensor, words: str) -> None:
 def test_training_mode_names_the_layer() -> None:
     net = models.build("smallcnn", classes=CLASSES, shape=SHAPE)
     assert "'classifier.drop' (Dropout)" in check(net, images(), None, CLASSES)[0].message
+    nn.init.normal_(net.classifier.fc3.weight)  # so that dropout would show
+    assert names(net, images()) == ["training_mode"]  # one cause, one flag: the rest is looked at in evaluation mode
     net.eval()
     net.classifier.drop.train()
     flag = check(net, images(), None, CLASSES)[0]
