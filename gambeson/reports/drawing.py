@@ -1,6 +1,7 @@
 """Matplotlib's part: a chart or a gallery becomes a figure, and that SVG, PNG and PDF, the same every time."""
 
 import io
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from gambeson.reports.charts import Chart, Gallery, Line
 from gambeson.reports.palette import DASHES, GRID, INK, MARKERS, SERIES
 
+WIDTH = 4.8  # inches: at this size the page on a phone shows the letters at about 10 pixels
+WRAP = 48  # characters of a legend entry before it is broken
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud, and scaled
     "svg.hashsalt": "gambeson",
-    "pdf.fonttype": 42,
+    "pdf.fonttype": 3,
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.edgecolor": INK,
@@ -42,18 +46,20 @@ NO_DATES: dict[str, dict[str, str | None]] = {
 
 def draw_chart(chart: Chart) -> Figure:
     """The chart with its legend below, so that no line is covered."""
-    longest = max(len(line.name) for line in chart.lines)
-    columns = 2 if longest <= 30 and len(chart.lines) + len(chart.marks) > 1 else 1
-    rows = -(-(len(chart.lines) + len(chart.marks)) // columns)
+    names = [line.name for line in chart.lines] + [mark.name for mark in chart.marks]
+    columns = 2 if max(map(len, names)) <= 24 and len(names) > 1 else 1
+    rows = -(-sum(1 + len(name) // WRAP for name in names) // columns)
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(5.6, 3.5 + 0.21 * rows), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 3.1 + 0.2 * rows))
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         for place, line in enumerate(chart.lines):
             _draw_line(axes, line, place)
         for place, mark in enumerate(chart.marks):
             colour = INK if mark.colour is None else SERIES[mark.colour % len(SERIES)]
-            axes.axvline(mark.x, color=colour, linewidth=1.3, dashes=(1, 1.2 + place), label=mark.name, zorder=1)
+            axes.axvline(
+                mark.x, color=colour, linewidth=1.3, dashes=(1, 1.2 + place), label=_broken(mark.name), zorder=1
+            )
         axes.set_xlabel(chart.x_label)
         axes.set_ylabel(chart.y_label)
         if chart.y_limits is not None:
@@ -66,9 +72,13 @@ def draw_chart(chart: Chart) -> Figure:
     return figure
 
 
+def _broken(name: str) -> str:
+    return "\n".join(textwrap.wrap(name, WRAP, break_on_hyphens=False))
+
+
 def _draw_line(axes: Axes, line: Line, place: int) -> None:
     colour = SERIES[line.colour % len(SERIES)]
-    style: dict[str, Any] = {"color": colour, "linewidth": 1.8, "label": line.name}
+    style: dict[str, Any] = {"color": colour, "linewidth": 1.8, "label": _broken(line.name)}
     dashes = DASHES[line.dash % len(DASHES)]
     if dashes:
         style["dashes"] = dashes
@@ -84,7 +94,7 @@ def draw_gallery(gallery: Gallery) -> Figure:
     """Each strip one row of equal tiles under its name; under the last row, one caption for each column."""
     count = len(gallery.captions)
     with matplotlib.rc_context({**SETTINGS, "axes.grid": False}):
-        figure = Figure(figsize=(5.6, len(gallery.strips) * (5.6 / count + 0.24) + 0.5), layout="constrained")
+        figure = Figure(figsize=(WIDTH, len(gallery.strips) * (WIDTH / count + 0.24) + 0.5))
         FigureCanvasAgg(figure)
         rows = figure.subplots(len(gallery.strips), 1, squeeze=False)[:, 0]
         for axes, (name, tiles) in zip(rows, gallery.strips, strict=True):
@@ -106,8 +116,7 @@ def save(figure: Figure, stem: str, folder: Path) -> str:
     """Write folder/stem.svg, .png and .pdf; returns the SVG."""
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(SETTINGS):
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, the same in all three
+        ConstrainedLayoutEngine().execute(figure)  # laid out once, the same in all three
         for form, metadata in NO_DATES.items():
             drawn = io.BytesIO()
             figure.savefig(drawn, format=form, dpi=160, metadata=metadata)

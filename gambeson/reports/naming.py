@@ -12,12 +12,16 @@ NOT_STATED = "not stated"
 def bound(certificate: str | None) -> str:
     """
     >>> bound("renyi_l2_two_sided"), bound(None)
-    ('Renyi, two-sided', 'bound not stated')
+    ('Renyi bound, two-sided', 'bound not stated')
     """
     if certificate is None:
         return "bound not stated"
     kind, _, rest = certificate.partition("_")
-    return BOUNDS.get(kind, kind) + (", two-sided" if rest.endswith("two_sided") else "")
+    return f"{BOUNDS.get(kind, kind)} bound" + (", two-sided" if rest.endswith("two_sided") else "")
+
+
+def two_sided(series: Certified) -> bool:
+    return series.certificate is not None and series.certificate.endswith("_two_sided")
 
 
 def tight(series: Certified) -> bool:

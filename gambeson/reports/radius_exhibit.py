@@ -1,6 +1,7 @@
 """A figure of certified accuracy against radius, with the attacks of the same smoothed classifiers beside it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from gambeson.reports.curves import counts_at, grid, steps
 from gambeson.reports.empirical import Curve, attack_name, curves, xy
 from gambeson.reports.exhibits import Exhibit
 from gambeson.reports.grouping import Entry, natural
-from gambeson.reports.naming import NOT_STATED, bound, certified_name, radius_name
+from gambeson.reports.naming import NOT_STATED, bound, certified_name, radius_name, two_sided
 from gambeson.reports.numbers import down
 from gambeson.reports.shares import Share
 from gambeson.reports.styling import told_apart
@@ -30,8 +31,10 @@ def radius_exhibit(
     lines = []
     for entry in entries:
         name = ", ".join([*(part for part, same in zip(_parts(entry), shared, strict=True) if not same), "certified"])
-        colour = tint.get(certified_name(*entry), tint.get(entry[0].name, 0))
-        lines.append(Line(name, *steps(entry[1]), "steps", colour))
+        own = tint.get(certified_name(*entry))
+        colour = tint.get(entry[0].name, 0) if own is None else own
+        dash = 1 if own is not None and two_sided(entry[1]) else 0  # so that the line it nearly covers shines through
+        lines.append(Line(name, *steps(entry[1]), "steps", colour, dash))
     for curve in attacks:
         parts = (curve.source.name, str(curve.card["noise"]))
         name = ", ".join(
@@ -40,7 +43,7 @@ def radius_exhibit(
         lines.append(Line(name, *xy(curve), "points", tint.get(curve.source.name, len(entries))))
     chart = Chart(
         title=title,
-        x_label=f"{norm} radius of the certificate{', eps of the attack' if attacks else ''} (pixels in [0, 1])",
+        x_label=f"{norm} radius{' or eps' if attacks else ''} (pixels in [0, 1])",
         y_label="accuracy (fraction of all images)",
         lines=told_apart(lines),
         marks=_marks(entries, tint),
@@ -55,8 +58,7 @@ def radius_exhibit(
 
 def _parts(entry: Entry) -> tuple[str, str, str]:
     source, series = entry
-    certificate = f"{bound(series.certificate)} bound" if series.certificate else f"bound {NOT_STATED}"
-    return source.name, series.noise or f"noise {NOT_STATED}", certificate
+    return source.name, series.noise or f"noise {NOT_STATED}", bound(series.certificate)
 
 
 def _attacks(entries: Sequence[Entry]) -> list[Curve]:
@@ -86,29 +88,21 @@ def _table(entries: Sequence[Entry], attacks: Sequence[Curve], dataset: str | No
     radii = {radius for _, series in entries for radius in grid(series, dataset)}
     points = sorted(radii | {point.eps for curve in attacks for point in curve.points})
     columns = [
-        *(Column("run"), Column("what"), Column("noise"), Column("1 − alpha per image", "setting")),
-        *(
-            Column("draws n", "count"),
-            Column("images", "count"),
-            Column("natural accuracy (base, no noise)", "accuracy"),
-        ),
+        *(Column("run"), Column("what"), Column("natural accuracy (base, no noise)", "accuracy")),
         *(Column(f"accuracy, {norm} {radius_name(radius)}", "accuracy", "max") for radius in points),
+        *(Column("noise"), Column("1 − alpha per image", "setting"), Column("draws n", "count")),
+        Column("images", "count"),
     ]
-    rows = []
+    rows: list[list[Any]] = []
     for source, series in entries:
-        total = series.images.total
-        rows.append(
-            [source.name, f"certified, {bound(series.certificate)}", series.noise]
-            + [None if series.alpha is None else 1 - series.alpha, series.draws, total, natural(source, series.images)]
-            + [Share(int(count), total) for count in counts_at(series, np.array(points))]
-        )
+        total, confidence = series.images.total, None if series.alpha is None else 1 - series.alpha
+        shares = [Share(int(count), total) for count in counts_at(series, np.array(points))]
+        head = [source.name, f"certified, {bound(series.certificate)}", natural(source, series.images)]
+        rows.append([*head, *shares, series.noise, confidence, series.draws, total])
     for curve in attacks:
         at = {point.eps: point.share for point in curve.points}
-        rows.append(
-            [curve.source.name, f"under {attack_name(curve)}", curve.card["noise"], None, None]
-            + [curve.images.total, natural(curve.source, curve.images)]
-            + [at.get(point) for point in points]
-        )
+        head = [curve.source.name, f"under {attack_name(curve)}", natural(curve.source, curve.images)]
+        rows.append([*head, *map(at.get, points), curve.card["noise"], None, None, curve.images.total])
     return Table(columns, rows, ranked=len(entries))
 
 

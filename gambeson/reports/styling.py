@@ -17,10 +17,10 @@ def colours(sources: Sequence[Source]) -> dict[str, int]:
 
 
 def told_apart(lines: Sequence[Line]) -> list[Line]:
-    """The lines with dashes counted within each colour."""
+    """The lines with dashes counted within each colour, from the dash that a line has."""
     seen: Counter[int] = Counter()
     styled = []
     for line in lines:
-        styled.append(Line(line.name, line.x, line.y, line.shape, line.colour, seen[line.colour]))
+        styled.append(Line(line.name, line.x, line.y, line.shape, line.colour, line.dash + seen[line.colour]))
         seen[line.colour] += 1
     return styled

@@ -32,10 +32,8 @@ def attacked(sources: Sequence[Source]) -> Section | None:
     exhibits.append(cards(found, numbers))
     text = [
         "Accuracy under attack is an upper bound on robust accuracy: a stronger attack may lower it. At eps 0 it is "
-        "the "
-        "accuracy on the same images, unperturbed, under the same prediction rule. A1, A2, ... refer to the attack "
-        "cards "
-        "below. An abstention counts as not correct and is listed apart from wrong answers.",
+        "the accuracy on the same images, unperturbed, under the same prediction rule. A1, A2, ... refer to the "
+        "attack cards below. An abstention counts as not correct and is listed apart from wrong answers.",
     ]
     if all(curve.source.method not in (UNDEFENDED, None) for curve in found):
         text.append("No undefended model (method plain) is among the attacked runs: add one, as the yardstick.")

@@ -22,8 +22,8 @@ def bounds(sources: Sequence[Source]) -> Section | None:
     if not exhibits:
         return None
     text = [
-        "What each bound makes of a probability p that the top class is answered, where the runner-up may have all of "
-        "1 − p. A difference between two bounds here is the bound's alone, whatever the training.",
+        "What each bound makes of a probability p that the top class is answered, where the runner-up may have all "
+        "of 1 − p. A difference between two bounds here is the bound's alone, whatever the training.",
     ]
     return Section("bounds", "The bounds themselves", text, exhibits)
 

@@ -36,12 +36,10 @@ def certified(sources: Sequence[Source]) -> Section | None:
         return None
     text = [
         "Each curve is the exact step function of the recorded radii: the fraction of all images that are not "
-        "abstained "
-        "on, correct, and certified at that radius or more. Dotted vertical lines mark the largest radius that the "
-        "number "
-        "of draws and alpha allow. Where the same smoothed classifier was attacked in the same norm, its accuracy "
-        "under "
-        "attack is beside its certified accuracy: the true robust accuracy lies between the two.",
+        "abstained on, correct, and certified at that radius or more. Dotted vertical lines mark the largest radius "
+        "that the number of draws and alpha allow. Where the same smoothed classifier was attacked in the same norm, "
+        "its accuracy under attack is beside its certified accuracy: up to alpha, the true robust accuracy lies "
+        "between the two.",
     ]
     return Section("certified", "Certified accuracy against radius", text, exhibits)
 

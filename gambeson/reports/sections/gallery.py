@@ -42,8 +42,7 @@ def gallery(sources: Sequence[Source]) -> Section | None:
         f"The first {MOST_IMAGES} images of each evaluation, by index, whatever became of them; of several eps, the "
         f"smallest "
         "at which at least half of all images are not correct any more, else the largest. The scale of the "
-        "perturbation is "
-        "stated above it; grey means no change.",
+        "perturbation is stated above it; grey means no change.",
     ]
     return Section("gallery", "Images under attack", text, exhibits)
 

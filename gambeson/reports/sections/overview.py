@@ -1,6 +1,7 @@
 """One row per run and noise: natural, certified, abstained and wrong, each with its interval and its conditions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,48 +35,28 @@ def overview(sources: Sequence[Source]) -> Section | None:
 def _certified(dataset: str | None, norm: str, entries: list[Entry]) -> Exhibit:
     radii = fixed_radii(entries, dataset)
     columns = [
-        Column("run"),
-        Column("method"),
-        Column("data"),
-        Column("images", "count"),
-        Column("noise"),
-        Column("bound"),
-        Column("1 − alpha per image", "setting"),
-        Column("draws n0", "count"),
-        Column("draws n", "count"),
+        *(Column("run"), Column("method"), Column("noise")),
         Column("natural accuracy (base, no noise)", "share", "max"),
         *(
             Column(f"certified accuracy, {norm} radius {radius_name(radius)}", "share", "max")
             for radius in [0.0, *radii]
         ),
+        *(Column("abstained", "share"), Column("wrong", "share")),
         Column(f"average certified radius ({norm})", "radius", "max"),
         Column(f"largest possible radius ({norm})", "radius"),
-        Column("abstained", "share"),
-        Column("wrong", "share"),
+        *(Column("bound"), Column("1 − alpha per image", "setting"), Column("draws n0", "count")),
+        *(Column("draws n", "count"), Column("images", "count"), Column("data")),
     ]
-    rows = []
+    rows: list[list[Any]] = []
     for source, series in entries:
-        images = series.images
-        certified = [Share(int(count), images.total) for count in counts_at(series, np.array([0.0, *radii]))]
-        rows.append(
-            [
-                source.name,
-                source.method,
-                data_name(source, images),
-                images.total,
-                series.noise,
-                bound(series.certificate),
-                None if series.alpha is None else 1 - series.alpha,
-                series.select_draws,
-                series.draws,
-                natural(source, images),
-                *certified,
-                average_radius(series),
-                series.max_radius,
-                Share(images.abstained, images.total),
-                Share(images.wrong, images.total),
-            ]
-        )
+        images, total = series.images, series.images.total
+        shares = [natural(source, images)]
+        shares += [Share(int(count), total) for count in counts_at(series, np.array([0.0, *radii]))]
+        shares += [Share(images.abstained, total), Share(images.wrong, total)]
+        settings = [bound(series.certificate), None if series.alpha is None else 1 - series.alpha]
+        settings += [series.select_draws, series.draws, total, data_name(source, images)]
+        head = [source.name, source.method, series.noise]
+        rows.append([*head, *shares, average_radius(series), series.max_radius, *settings])
     title = f"Natural and certified accuracy, {dataset or 'data not stated'}, {norm} norm, pixels in [0, 1]"
     return Exhibit(file_stem("overview", dataset, norm), f"{title}. Bold: the best of a column.", Table(columns, rows))
 

@@ -34,8 +34,7 @@ def pairs(sources: Sequence[Source]) -> Section | None:
         return None
     text = [
         "Difference of certified accuracy on the same images, a minus b. The p-value is McNemar's exact test, "
-        "two-sided, of "
-        "images certified by one only. No correction is made for the number of comparisons shown.",
+        "two-sided, of images certified by one only. No correction is made for the number of comparisons shown.",
         *skipped,
     ]
     return Section("pairs", "Runs compared on the same images", text, exhibits)

@@ -29,8 +29,8 @@ def published(sources: Sequence[Source]) -> Section | None:
     if not exhibits:
         return None
     text = [
-        "Published numbers were not measured here. They are from other models, other training and often other images; "
-        "the column 'sound' says whether the statistics behind them hold.",
+        "Published numbers were not measured here. They are from other models, other training and often other "
+        "images; the column 'sound' says whether the statistics behind them hold.",
     ]
     return Section("published", "Published numbers", text, exhibits)
 

@@ -22,14 +22,15 @@ def reading(sources: Sequence[Source]) -> Section:
         (
             "What 1 − alpha covers",
             "The random event is the smoothing noise that was drawn for one image. For each image apart, the "
-            "probability that its certified class or radius is wrong is at most alpha. The statement is per image, not "
-            "simultaneous: among m images, up to alpha · m mistakes may be expected. The 95% intervals of accuracies "
-            "are about another random event, which test images were drawn; the two probabilities are not multiplied.",
+            "probability that its certified class or radius is wrong is at most alpha. The statement is per image, "
+            "not simultaneous: among m images, up to alpha · m mistakes may be expected. The 95% intervals of "
+            "accuracies are about another random event, which test images were drawn; the two probabilities are not "
+            "multiplied.",
         ),
         (
             "Several bounds",
-            "Each bound holds at its own 1 − alpha. Choosing the larger of two radii after seeing both is not covered: "
-            "one-sided and two-sided forms, and several noises, are separate procedures.",
+            "Each bound holds at its own 1 − alpha. Choosing the larger of two radii after seeing both is not "
+            "covered: one-sided and two-sided forms, and several noises, are separate procedures.",
         ),
         (
             "Rounding",
@@ -38,13 +39,18 @@ def reading(sources: Sequence[Source]) -> Section:
         ),
         (
             "Denominators",
-            "Every accuracy is a fraction of all images of its evaluation. Abstentions and wrong answers count as not "
-            "certified.",
+            "Every accuracy is a fraction of all images of its evaluation. Abstentions and wrong answers count as "
+            "not certified.",
         ),
         (
             "Average certified radius",
             "The mean over all images, 0 where wrong or abstained. It rewards few images with large radii and is not "
             "to be read without the accuracies at fixed radii beside it.",
+        ),
+        (
+            "Noise",
+            "In gaussian:s, laplace:b and uniform:L the number is the standard deviation, the scale and the "
+            "half-width, with pixels in [0, 1]; noise is added before any normalisation.",
         ),
         ("Norms", "An l2 radius and an l-infinity radius are different claims; no figure and no column holds both."),
     ]
