@@ -22,9 +22,10 @@ def _stirling_error(n: Floats) -> Floats:
     return np.where(n < 16, exact, series)
 
 
-def _fraction(a: Floats, b: Floats, x: Floats) -> tuple[Floats, int]:
-    """Continued fraction h of I_x(a, b) = x^a (1-x)^b h / (a B(a, b)), x < (a+1)/(a+b+2), and the steps taken."""
+def _fraction(a: Floats, b: Floats, x: Floats) -> tuple[Floats, Floats]:
+    """Continued fraction h of I_x(a, b) = x^a (1-x)^b h / (a B(a, b)), x < (a+1)/(a+b+2), and each row's steps."""
     out = np.full_like(x, np.nan)  # what does not converge proves nothing
+    steps = np.zeros_like(x)
     todo = np.arange(x.size)
     c: Floats = np.ones_like(x)
     d = 1 / (1 - (a + b) * x / (a + 1))
@@ -43,11 +44,11 @@ def _fraction(a: Floats, b: Floats, x: Floats) -> tuple[Floats, int]:
         # Shrinking the arrays costs more than a step: do it every fourth time.
         if m % 4 == 0:
             done = np.abs(d * c - 1) < 4 * EPS
-            out[todo[done]] = h[done]
+            out[todo[done]], steps[todo[done]] = h[done], m
             keep = ~done
             todo = todo[keep]
             a, b, x, c, d, h = (v[keep] for v in (a, b, x, c, d, h))
-    return out, m
+    return out, steps
 
 
 def log_tail(k: Floats, n: Floats, p: Floats) -> tuple[Floats, Floats]:

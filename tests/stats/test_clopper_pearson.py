@@ -145,6 +145,14 @@ def test_arrays_and_scalars_agree():
     assert lower(np.array([], dtype=int), 100, 0.001).shape == (0,)
 
 
+def test_a_row_s_bound_does_not_depend_on_the_other_rows():
+    rng = np.random.default_rng(4)
+    n = np.floor(10 ** rng.uniform(0, 9, 300))
+    k = np.floor(n * rng.uniform(0, 1, 300))
+    together = lower(k, n, 0.001)
+    assert all(together[i] == lower(k[i], n[i], 0.001) for i in range(300))
+
+
 @pytest.mark.parametrize(
     ("k", "n", "alpha", "names"),
     [(-1, 10, 0.1, "k"), (11, 10, 0.1, "k"), (1.5, 10, 0.1, "k"), (float("nan"), 10, 0.1, "k"), ("x", 10, 0.1, "k"),
