@@ -19,6 +19,9 @@ def key(*parts: Part) -> int:
     >>> key("seed", 0) == key("seed", 0), key("seed", 0) == key("seed", "0")
     (True, False)
     """
+    for part in parts:
+        if type(part) not in (str, int, float):
+            raise TypeError(f"a key is made of str, int or float, not {type(part).__name__} ({part!r})")
     encoded = json.dumps([[type(part).__name__, repr(part)] for part in parts]).encode()
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=16).digest(), "little")
 

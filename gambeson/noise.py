@@ -25,7 +25,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # A cell index takes 16 random bits where they decide it, and 47 more where they do not: 63 in all.
 BITS, FIRST = 63, 16
-# SciPy's ndtr, NumPy's exp: relative error of a tail probability, far above what mpmath finds (tests/test_noise.py).
+# Relative error of a tail probability in float64, four times what mpmath finds over the range (tests/test_noise.py).
 TAIL_ERROR = 1e-13
 
 
@@ -50,7 +50,8 @@ class Noise:
 
     @property
     def name(self) -> str:
-        return f"{self.kind}:{self.scale:g}"
+        """The shortest text that `parse` turns back into this very noise: keys, records and ids are made from it."""
+        return f"{self.kind}:{float(self.scale)!r}".removesuffix(".0")
 
 
 def parse(text: str) -> Noise:
@@ -126,8 +127,9 @@ def lattice(noise: Noise, levels: int) -> Lattice:
     left = np.searchsorted(thresholds, low, side="right")
     right = np.searchsorted(thresholds, low + ((1 << (BITS - FIRST)) - 1), side="right")
     first = np.where(left == right, left, -1).astype(np.int32)
-    # The distance is at most the sum of the thresholds' errors (evaluation, rounding) and the mass that is cut off.
-    error = 2 * (TAIL_ERROR * float(tails.sum()) + len(upper) * 2.0 ** -(BITS + 1) + 2.0**-62)
+    # The distance is at most the sum of the thresholds' errors (evaluation, rounding) and the mass that is cut off. The
+    # 1 covers the uniform's tails near 0, which are differences of numbers near 1: 1e-16 wrong, whatever their size.
+    error = 2 * (TAIL_ERROR * (1 + float(tails.sum())) + len(upper) * 2.0 ** -(BITS + 1) + 2.0**-62)
     return Lattice(noise, levels, thresholds, first, -len(upper), error)
 
 

@@ -173,7 +173,7 @@ def _trained_noise(target: "Target") -> str:
         raise UserError(
             f"{target.run.path} was not trained with noise: say which to certify with, --noise gaussian:0.5"
         )
-    return f"{settings.get('noise', 'gaussian')}:{settings['sigma']:g}"
+    return f"{settings.get('noise', 'gaussian')}:{settings['sigma']}"
 
 
 def _clean(target: "Target") -> None:
