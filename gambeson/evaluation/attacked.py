@@ -60,6 +60,8 @@ def attacked(
     if attack not in ATTACKS:
         raise UserError(f"attack is {attack!r}; known: {', '.join(ATTACKS)}")
     ball = Ball(norm, eps)
+    if norm == "linf" and eps > 1:
+        raise UserError(f"eps is {eps}; in linf, 1 reaches every image there is (write 8/255, not 8)")
     steps = 1 if attack == "fgsm" else steps
     options = {
         "steps": steps,

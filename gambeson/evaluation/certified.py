@@ -1,6 +1,6 @@
 """Certified robustness: counts under noise, bounds, and the radius of every certificate that the noise allows."""
 
-from math import ceil, log
+from math import floor, log2
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from gambeson.inference import Form, rows_are_independent, serve
 from gambeson.noise import lattice, parse
 from gambeson.sampling import BLOCK
 from gambeson.smoothed.hard import Smoothed
+from gambeson.stats import largest_p_lower
 from gambeson.types import Classifier
 
 
@@ -91,13 +92,13 @@ def default_form(model: Classifier) -> Form:
 
 
 def check_budget(draws: int, select_draws: int, alpha: float) -> None:
-    """Refuse budgets with which even unanimous draws certify nothing: alpha^(1/n) <= 1/2."""
+    """Refuse budgets with which even unanimous draws certify nothing: a lower bound alpha^(1/n) <= 1/2."""
     if not 0 < alpha < 1:
         raise UserError(f"alpha is {alpha}; it must lie strictly between 0 and 1 (0.001 is customary)")
     if select_draws < 1:
         raise UserError(f"select_draws is {select_draws}; it must be at least 1 (100 is customary)")
-    needed = ceil(log(alpha) / log(0.5)) + 1
-    if draws < needed:
+    needed = floor(-log2(alpha)) + 1
+    if draws < needed or largest_p_lower(draws, alpha) <= 0.5:
         raise UserError(
             f"draws is {draws} at alpha {alpha}: even if all agreed, nothing could be certified; give draws >= {needed}"
         )

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from gambeson.data import Dataset
 from gambeson.errors import UserError
-from gambeson.models.guards import Flag, require
+from gambeson.models.given import labels as labelled
+from gambeson.models.given import pixels
+from gambeson.models.guards import Flag, require, undisturbed
+from gambeson.models.modes import evaluating
 from gambeson.types import Classifier
 
 Judge = Callable[[Tensor], list[dict[str, Any]]]  # rows of the data -> one record's fields per row
@@ -64,11 +67,16 @@ def examples(data: Pairs, name: str = "examples") -> Dataset:
         x, y = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x), torch.as_tensor(y)
         images.append(x if x.dim() == 4 else x[None])
         labels.append(y.reshape(-1))
+        if images[-1].dim() != 4 or images[-1].shape[1:] != images[0].shape[1:] or len(images[-1]) != len(labels[-1]):
+            raise UserError(
+                f"item {len(images) - 1} of the data is x {tuple(x.shape)}, y {tuple(y.shape)}; give one image (C, H, W) "
+                "and its class, or a batch (N, C, H, W) and N classes, all images of one shape"
+            )
     if not images:
         raise UserError("the data holds no example; give an iterable of (x, y) that is not used up")
     x, y = torch.cat(images).detach().cpu(), torch.cat(labels).detach().cpu().long()
-    if not x.is_floating_point():
-        raise UserError(f"images are {x.dtype}; they must be floats in [0, 1]: divide by 255")
+    if wrong := pixels(x) or labelled(x, y, int(y.max()) + 1):
+        raise UserError(wrong.message)
     classes = tuple(str(label) for label in range(max(2, int(y.max()) + 1)))
     return Dataset(name, "test", x.float(), y, None, classes, torch.arange(len(x)))
 
@@ -77,12 +85,23 @@ def inspect(model: Classifier, data: Dataset) -> tuple[int, list[Flag]]:
     """The model's number of classes and the doubts about it; the field's usual mistakes are refused with their
     remedy.
     """
+    if not len(data):
+        raise UserError(f"{data.name} {data.split}: there is no image to evaluate")
     rows = torch.arange(min(len(data), 128))
     x, y = data.pixels(rows).to(device_of(model)), data.labels[rows].to(device_of(model))
-    with torch.no_grad():
-        logits = model(x[:2])
-    classes = max(logits.shape[-1], len(data.classes)) if data.levels is None else len(data.classes)
+    known = len(data.classes)
+    classes = known if data.levels is not None else max(known, _logits(model, x[:2]))
     return classes, require(model, x, y, classes)
+
+
+@torch.no_grad()
+def _logits(model: Classifier, x: Tensor) -> int:
+    """How many logits a model gives, for data that does not know its classes; 0 where it fails (the guards say why)."""
+    with undisturbed(model), evaluating(model):
+        try:
+            return int(model(x).shape[1])
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+            return 0
 
 
 def device_of(model: Classifier) -> torch.device:
