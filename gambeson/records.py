@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from gambeson.errors import UserError
+from gambeson.errors import RunError, UserError
 from gambeson.schema import Header, check_record, check_settings
 
 SCHEMA = 1
@@ -53,9 +53,12 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield json.loads(line)
+                value = json.loads(line)
             except ValueError as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error}); remove the line and run again") from None
+            if not isinstance(value, dict):
+                raise UserError(f"{path}, line {number}: not an object; remove the line and run again")
+            yield value
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ class Run:
     @contextmanager
     def writing(self) -> Iterator["Writer"]:
         """The one writer of this run: drops a torn last line, then appends. A second process is refused."""
-        with (self.path / "records.jsonl").open("ab+") as file:
+        # Unbuffered: what a full disk did not take is not kept back to be written after something else.
+        with (self.path / "records.jsonl").open("ab+", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -167,8 +171,7 @@ class Evaluation:
         record = check_record(self.kind, {"evaluation": self.id, **record})
         if record["index"] in self.done:
             raise UserError(f"evaluation {self.id}: image {record['index']} is recorded already; indices are unique")
-        self.file.write(_line(record).encode())
-        self.file.flush()
+        _append(self.file, _line(record).encode())
         self.done.add(record["index"])
 
 
@@ -178,6 +181,19 @@ def fingerprint(value: Any) -> str:
 
 def _line(value: dict[str, Any]) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _append(file: IO[bytes], line: bytes) -> None:
+    """All of `line` or nothing: an unbuffered file may take a part, and a full disk none."""
+    size, rest = file.seek(0, os.SEEK_END), line
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError as error:
+        file.truncate(size)
+        raise RunError(
+            f"{file.name} cannot be written ({error.strerror}); what it holds is complete: make room, run again"
+        ) from error
 
 
 def _drop_torn_line(file: IO[bytes]) -> None:
