@@ -1,0 +1,120 @@
+"""How much of a model's plain inference rate the sampling loop keeps, and that its memory does not grow with draws.
+
+    python benchmarks/sampling.py --out results/benchmarks/sampling.json
+
+Plain: the same served model, same form, called on one fixed batch in inference mode; the best batch of those
+tried. Loop: `gambeson.sampling.count`, noise and counting included, at its own best batch. Both alternate within
+one run, so that the machine's drift hits them alike; the medians and their ratio are printed. Peak memory is
+measured in a fresh process for each number of draws.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from gambeson.inference import Dtype, Form, Served, serve
+from gambeson.models import build
+from gambeson.noise import lattice, parse
+from gambeson.sampling import count
+
+NETS = {"lenet": ("mnist", (1, 28, 28)), "resnet20": ("cifar10", (3, 32, 32))}
+BATCHES = (100, 200, 400)
+NOISE = lattice(parse("gaussian:0.5"), 255)
+
+
+def served(net: str, batch: int, dtype: Dtype) -> Served:
+    torch.manual_seed(0)
+    model = build(net, classes=10, shape=NETS[net][1])
+    return serve(model, Form(dtype, "channels_last", batch, torch.get_num_threads(), "cpu"))
+
+
+def plain_rate(model: Served, shape: tuple[int, int, int], seconds: float) -> float:
+    images, calls, start = torch.rand(model.form.batch, *shape), 0, perf_counter()
+    while perf_counter() - start < seconds:
+        model(images)
+        calls += 1
+    return calls * model.form.batch / (perf_counter() - start)
+
+
+def loop_rate(model: Served, shape: tuple[int, int, int], draws: int) -> float:
+    image, start = torch.randint(0, 256, shape), perf_counter()
+    count(model, image, noise=NOISE, draws=draws, key=(0, "benchmark"), classes=10)
+    return draws / (perf_counter() - start)
+
+
+def compare(net: str, dtype: Dtype, seconds: float, rounds: int) -> dict[str, object]:
+    """Medians over alternating rounds; each side at the batch that is best for it."""
+    shape = NETS[net][1]
+    plain: dict[int, list[float]] = {batch: [] for batch in BATCHES}
+    loop: dict[int, list[float]] = {batch: [] for batch in BATCHES}
+    models = {batch: served(net, batch, dtype) for batch in BATCHES}
+    for batch, model in models.items():
+        plain_rate(model, shape, seconds / 2)  # warm up
+    for _ in range(rounds):
+        for batch, model in models.items():
+            rate = plain_rate(model, shape, seconds)
+            plain[batch].append(rate)
+            loop[batch].append(loop_rate(model, shape, max(batch, int(rate * seconds) // batch * batch)))
+    best_plain = max(BATCHES, key=lambda batch: statistics.median(plain[batch]))
+    best_loop = max(BATCHES, key=lambda batch: statistics.median(loop[batch]))
+    kept = statistics.median(loop[best_loop]) / statistics.median(plain[best_plain])
+    return {
+        "model": net,
+        "dtype": dtype,
+        "plain_images_per_second": round(statistics.median(plain[best_plain])),
+        "plain_batch": best_plain,
+        "loop_images_per_second": round(statistics.median(loop[best_loop])),
+        "loop_batch": best_loop,
+        "kept": round(kept, 3),
+    }
+
+
+def peak_megabytes(net: str, draws: int) -> float:
+    """Peak resident memory of a fresh process that samples `draws` noisy images."""
+    command = [sys.executable, __file__, "--only-sample", net, str(draws)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--nets", nargs="*", default=list(NETS))
+    parser.add_argument("--dtypes", nargs="*", default=["float32", "bfloat16"])
+    parser.add_argument("--memory-draws", nargs=2, type=int, default=[1_000, 100_000])
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--only-sample", nargs=2, metavar=("NET", "DRAWS"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.only_sample:
+        net, draws = chosen.only_sample
+        loop_rate(served(net, 200, "float32"), NETS[net][1], int(draws))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
+    rows = [compare(net, dtype, chosen.seconds, chosen.rounds) for net in chosen.nets for dtype in chosen.dtypes]
+    few, many = chosen.memory_draws
+    memory = {net: [peak_megabytes(net, few), peak_megabytes(net, many)] for net in chosen.nets}
+    result = {
+        "command": "python benchmarks/sampling.py " + " ".join(sys.argv[1:]),
+        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__},
+        "sampling": rows,
+        "peak_megabytes": {
+            net: {f"{few} draws": round(a), f"{many} draws": round(b), "ratio": round(b / a, 3)}
+            for net, (a, b) in memory.items()
+        },
+    }
+    print(json.dumps(result, indent=1))
+    if chosen.out:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
