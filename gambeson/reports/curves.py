@@ -27,8 +27,8 @@ def held(series: Certified, *, real: bool = False) -> Array:
 
 
 def steps(series: Certified) -> tuple[Array, Array]:
-    """The corners (radius, accuracy) of the curve, from radius 0 down to accuracy 0: accuracy[j] holds up to and
-    including radius[j]."""
+    """The corners (radius, accuracy) of the curve from radius 0 on: accuracy[j] holds up to and including radius[j];
+    beyond the last it is 0."""
     radius = np.unique(np.concatenate([[0.0], held(series)]))
     return radius, counts_at(series, radius) / series.images.total
 

@@ -28,13 +28,16 @@ def radius_exhibit(
     attacks = _attacks(entries)
     shared = [len(set(parts)) == 1 for parts in zip(*map(_parts, entries), strict=True)]
     title = ", ".join([title, *(part for part, same in zip(_parts(entries[0]), shared, strict=True) if same)])
-    lines = []
+    lines, corners = [], []
     for entry in entries:
         name = ", ".join([*(part for part, same in zip(_parts(entry), shared, strict=True) if not same), "certified"])
         own = tint.get(certified_name(*entry))
         colour = tint.get(entry[0].name, 0) if own is None else own
         dash = 1 if own is not None and two_sided(entry[1]) else 0  # so that the line it nearly covers shines through
-        lines.append(Line(name, *steps(entry[1]), "steps", colour, dash))
+        radius, accuracy = steps(entry[1])
+        corners += [[name, *corner] for corner in zip(radius, accuracy, strict=True)]
+        fallen = np.append(radius, radius[-1]), np.append(accuracy, 0.0)
+        lines.append(Line(name, *fallen, "steps", colour, dash))
     for curve in attacks:
         parts = (curve.source.name, str(curve.card["noise"]))
         name = ", ".join(
@@ -48,9 +51,6 @@ def radius_exhibit(
         lines=told_apart(lines),
         marks=_marks(entries, tint),
     )
-    corners = [
-        [line.name, *corner] for line in lines if line.shape == "steps" for corner in zip(line.x, line.y, strict=True)
-    ]
     columns = [Column("curve"), Column(f"{norm} radius", "radius"), Column("certified accuracy up to it", "accuracy")]
     table = _table(entries, attacks, dataset)
     return Exhibit(stem, caption(chart, _note(entries)), table, chart, steps=Table(columns, corners))

@@ -1,0 +1,70 @@
+"""What is exported is what was recorded."""
+
+import csv
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from fake_runs import fake_run
+
+from gambeson.errors import UserError
+from gambeson.reports import export
+from gambeson.reports.logs import COLUMNS
+from gambeson.reports.read import read
+from gambeson.reports.summary import summary
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "run"
+    return fake_run(path, noises=("gaussian:0.5", "laplace:0.25"), quality=0.9, attacks=[("l2", "base")], examples=30)
+
+
+def test_tsv_one_file_per_noise_and_certificate_with_the_six_columns_first(run, tmp_path):
+    written = export(run, "tsv", tmp_path)
+    assert len(written) == 12
+    assert tmp_path / "run-gaussian-0.5-gaussian_l2.tsv" in written
+    rows = list(csv.reader((tmp_path / "run-gaussian-0.5-gaussian_l2.tsv").open(), delimiter="\t"))
+    assert tuple(rows[0][:6]) == COLUMNS
+    assert {"certificate", "noise", "alpha", "select_draws", "draws", "top_count", "p_lower", "seed"} <= set(rows[0])
+    assert rows[1][5] == "0:00:00.250000"
+    abstained = [row for row in rows[1:] if row[2] == "-1"]
+    assert abstained
+    assert all(row[3] == "0.0" and row[4] == "0" for row in abstained)
+
+
+def test_export_then_report_gives_the_same_curves(run, tmp_path):
+    written = export(run, "tsv", tmp_path / "logs")
+    ours = summary(read([run])).model_dump()["runs"][0]["certified"]
+    theirs = [run["certified"][0] for run in summary(read(written)).model_dump()["runs"]]
+    key = ("noise", "certificate")
+    found = {tuple(series[name] for name in key): series for series in theirs}
+    assert len(found) == len(ours) == 12
+    for series in ours:
+        again = found[tuple(series[name] for name in key)]
+        assert again["curve"] == series["curve"]
+        for name in ("alpha", "max_radius", "norm", "abstained"):
+            assert again[name] == series[name]
+
+
+def test_csv_parquet_and_json_hold_every_record(run, tmp_path):
+    lines = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    certified = [line for line in lines if line["evaluation"].startswith("certified")]
+    rows = list(csv.DictReader(next(p for p in export(run, "csv", tmp_path) if p.stem.endswith("certified")).open()))
+    table = pq.read_table(next(p for p in export(run, "parquet", tmp_path) if p.stem.endswith("certified"))).to_pylist()
+    assert len(rows) == len(table) == len(certified)
+    laplace = [line["radii"]["laplace_l1"] for line in certified if "laplace_l1" in line["radii"]]
+    assert [float(row["radius_laplace_l1"]) for row in rows if row["radius_laplace_l1"]] == laplace
+    assert [row["radius_laplace_l1"] for row in table if row["radius_laplace_l1"] is not None] == laplace
+    (path,) = export(run, "json", tmp_path)
+    assert json.loads(path.read_text())["records"] == lines
+
+
+def test_mistakes(run, tmp_path):
+    with pytest.raises(UserError, match="'xml'; it must be one of tsv, csv, parquet, json"):
+        export(run, "xml", tmp_path)
+    with pytest.raises(UserError, match="not a run folder"):
+        export(tmp_path / "none", "tsv", tmp_path)
+    bare = fake_run(tmp_path / "bare", noises=(), examples=2)
+    with pytest.raises(UserError, match="holds no certified records"):
+        export(bare, "tsv", tmp_path)
