@@ -15,7 +15,7 @@ from gambeson.data import Dataset
 from gambeson.errors import UserError
 from gambeson.keys import key
 from gambeson.losses import Loss
-from gambeson.recipe import Recipe, nearest
+from gambeson.recipe import Model, Recipe, nearest
 from gambeson.training import Progress, TrainResult, train
 from gambeson.training.schedules import check as check_schedule
 from gambeson.training.schedules import values
@@ -43,16 +43,32 @@ def check(recipe: Recipe) -> Loss:
     """
     loss = losses.get(recipe.method.name)
     check_keys(loss, recipe.method.options)
-    options = models.options(recipe.model.name)
-    for name in recipe.model.options:
-        if name not in (*options, "mean", "std"):
-            raise UserError(
-                f"model {recipe.model.name} has no option {name}; {nearest(name, [*options, 'mean', 'std'])}"
-            )
     rehearse(loss, recipe.method.options)
+    check_model(recipe.model)
     if recipe.train.keep == "best" and recipe.data.validation == 0:
         raise UserError("train.keep is 'best', which needs images held out: set data.validation, for example 1000")
     return loss
+
+
+def check_model(spec: Model) -> None:
+    """The architecture's name, options and values, on a device without memory; and that `init` is there."""
+    mean = spec.options.get("mean", [0.0])
+    channels = len(mean) if isinstance(mean, list) else 1
+    try:
+        with torch.device("meta"):
+            models.build(spec.name, classes=10, shape=(channels, 32, 32), **spec.options)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model {spec.name} does not take these options: {error}") from None
+    if spec.init is not None and not weights_of(spec.init).is_file():
+        raise UserError(f"model.init: {weights_of(spec.init)} does not exist; name a run folder or a weights file")
+
+
+def weights_of(source: str) -> Path:
+    """The weights file of a run folder, or the file itself."""
+    path = Path(source)
+    return path / "model.safetensors" if path.is_dir() else path
 
 
 def check_keys(loss: Loss, options: Mapping[str, Any]) -> None:
@@ -97,8 +113,7 @@ def from_recipe(recipe: Recipe, data_dir: str | Path | None = None) -> Objects:
             recipe.model.name, classes=len(images.classes), shape=(channels, height, width), **recipe.model.options
         )
     if recipe.model.init is not None:
-        path = Path(recipe.model.init)
-        models.load_weights(model, path / "model.safetensors" if path.is_dir() else path)
+        models.load_weights(model, weights_of(recipe.model.init))
     return Objects(recipe, loss, model, images, held)
 
 

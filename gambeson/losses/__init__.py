@@ -4,7 +4,7 @@ The loss that is minimised is the sum of the terms. To add a method, write its f
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from difflib import get_close_matches
 
 from torch import Tensor
 
@@ -17,10 +17,17 @@ __all__ = ["noisy", "plain", "stability"]
 
 Loss = Callable[..., tuple[dict[str, Tensor], Mapping[str, Tensor]]]
 
+LOSSES: dict[str, Loss] = {name: globals()[name] for name in __all__}
+
 
 def get(name: str) -> Loss:
-    """The loss called `name`."""
-    if name not in __all__:
-        raise UserError(f"method {name!r} is not known; it must be one of {', '.join(__all__)}")
-    found: Any = globals()[name]
-    return found
+    """The loss called `name`.
+
+    >>> get("plain") is plain
+    True
+    """
+    if name not in LOSSES:
+        close = get_close_matches(name, __all__, 1)
+        near = f"did you mean {close[0]}? " if close else ""
+        raise UserError(f"method {name!r} is not known; {near}Known: {', '.join(__all__)}")
+    return LOSSES[name]

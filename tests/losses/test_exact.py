@@ -122,7 +122,9 @@ def test_several_draws_average() -> None:
     generator = torch.Generator().manual_seed(3)
     copies = X.repeat(3, 1, 1, 1) + 0.5 * torch.randn((6, 1, 1, 1), generator=generator, dtype=torch.float64)
     expected = plain({"model": Scalar()}, copies, Y.repeat(3), state={}, generator=generator)[0]["cross_entropy"]
-    found, _ = noisy({"model": Scalar()}, X, Y, state={}, generator=torch.Generator().manual_seed(3), sigma=0.5, draws=3)
+    found, _ = noisy(
+        {"model": Scalar()}, X, Y, state={}, generator=torch.Generator().manual_seed(3), sigma=0.5, draws=3
+    )
     assert found["cross_entropy"].item() == pytest.approx(expected.item(), abs=1e-12)
 
 

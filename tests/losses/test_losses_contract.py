@@ -43,7 +43,9 @@ def total(loss: Any, model: nn.Module, method: dict, seed: int = 0, x: Tensor = 
 
 def gradient(loss: Any, method: dict, seed: int = 0) -> Tensor:
     model = network()
-    return torch.cat([g.flatten() for g in torch.autograd.grad(total(loss, model, method, seed), list(model.parameters()))])
+    return torch.cat(
+        [g.flatten() for g in torch.autograd.grad(total(loss, model, method, seed), list(model.parameters()))]
+    )
 
 
 def test_every_loss_has_rows_and_the_common_arguments() -> None:
@@ -86,7 +88,9 @@ def test_repeats_under_a_seed_and_only_then(loss: Any, method: dict, zero: dict,
 @pytest.mark.parametrize(("loss", "method", "zero", "random"), ROWS)
 def test_noise_is_fresh_at_every_call(loss: Any, method: dict, zero: dict, random: bool) -> None:
     model, generator = network(), torch.Generator().manual_seed(0)
-    first, second = (sum(loss({"model": model}, X, Y, state={}, generator=generator, **method)[0].values()) for _ in "ab")
+    first, second = (
+        sum(loss({"model": model}, X, Y, state={}, generator=generator, **method)[0].values()) for _ in "ab"
+    )
     assert (first.item() != second.item()) == random
 
 

@@ -22,11 +22,12 @@ def run(folder: str, pause: float) -> nn.Module:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     x, y = torch.rand(50, 1, 4, 4), torch.arange(50) % 3
-    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 3))
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 3)
+    )
     train(
         model, [(x, y)], loss=lambda *a, **k: slow(*a, pause=pause, **k), method={"sigma": {"from": 0.0, "to": 0.5}},
         validation=[(x, y)], schedule={"lr": "cosine"}, augment={"flip": True}, seed=4, run=folder, epochs=12, batch=8,
         keep="best", checkpoint_seconds=0.02, ratio_steps=2,
     )  # fmt: skip
     return model
-

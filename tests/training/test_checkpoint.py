@@ -33,7 +33,7 @@ def test_every_truncation_and_every_changed_byte_is_noticed(tmp_path: Path) -> N
         changed[position] ^= 1
         for bad in (whole[:position], bytes(changed)):
             path.write_bytes(bad)
-            with pytest.raises(RunError, match="damaged .* delete it"):
+            with pytest.raises(RunError, match=r"damaged .* delete it"):
                 checkpoint.load(path)
 
 
@@ -60,7 +60,7 @@ def test_a_failed_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: py
 
 def test_objects_are_not_loaded(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "c.pt", {"object": Path("x")})
-    with pytest.raises(Exception, match="weights_only|Weights only"):
+    with pytest.raises(Exception, match=r"weights_only|Weights only"):
         checkpoint.load(tmp_path / "c.pt")
 
 

@@ -48,7 +48,9 @@ def attacked(players: Any, x: Any, y: Any, *, state: Any, generator: Any) -> Any
     ],
 )
 def test_counts_of_one_step(loss: Any, method: dict, expected: tuple[int, ...]) -> None:
-    cost = train(network(), [(X, Y)], loss=loss, method=method, validation=[(X, Y)], epochs=1, batch=12, ratio_steps=0).cost
+    cost = train(
+        network(), [(X, Y)], loss=loss, method=method, validation=[(X, Y)], epochs=1, batch=12, ratio_steps=0
+    ).cost
     names = ("forward_passes", "backward_passes", "double_backward_passes", "examples_forward")
     assert tuple(cost[name] for name in names) == expected
 
@@ -59,7 +61,8 @@ def test_counting_leaves_no_hooks_and_changes_no_gradient() -> None:
     with counting({"model": model}, counts):
         found = torch.autograd.grad(cross_entropy(model(X), Y), list(model.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
-    assert not (model._forward_hooks or model._forward_pre_hooks)
+    assert not model._forward_hooks
+    assert not model._forward_pre_hooks
     with torch.no_grad(), counting({"model": model}, counts):
         model(X)
     assert (counts.forward_passes, counts.backward_passes) == (2, 1)

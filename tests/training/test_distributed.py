@@ -22,7 +22,9 @@ def test_slices_partition_the_batch() -> None:
 
 def test_ranks_and_purposes_have_their_own_noise() -> None:
     cpu = torch.device("cpu")
-    draws = [torch.randn(4, generator=seeded(0, what, rank, cpu)) for what in ("training noise", "x") for rank in (0, 1)]
+    draws = [
+        torch.randn(4, generator=seeded(0, what, rank, cpu)) for what in ("training noise", "x") for rank in (0, 1)
+    ]
     assert len({tuple(draw.tolist()) for draw in draws}) == 4
     assert torch.equal(torch.randn(4, generator=seeded(0, "training noise", 0, cpu)), draws[0])
 

@@ -36,7 +36,9 @@ def test_equals_a_loop_written_out() -> None:
     """Exact: order, schedule, the smaller last batch and the optimiser, against plain PyTorch."""
     spec = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True}
     model, expected = network(), network().double()
-    train(model, [(X, Y)], optimizer=spec, schedule={"lr": "cosine", "warmup": 0.3}, seed=5, precision="64-true", **QUICK)
+    train(
+        model, [(X, Y)], optimizer=spec, schedule={"lr": "cosine", "warmup": 0.3}, seed=5, precision="64-true", **QUICK
+    )
     optimizer = torch.optim.SGD(expected.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
     step = 0
     for epoch in (1, 2):
@@ -107,7 +109,9 @@ def test_the_last_batch_is_smaller_and_kept() -> None:
 
 def test_a_schedule_reaches_the_loss_as_a_number() -> None:
     seen = Recorder()
-    train(network(), [(X, Y)], loss=seen, method={"weight": {"from": 0.0, "to": 1.0}}, epochs=2, batch=10, ratio_steps=0)
+    train(
+        network(), [(X, Y)], loss=seen, method={"weight": {"from": 0.0, "to": 1.0}}, epochs=2, batch=10, ratio_steps=0
+    )
     assert seen.weight == [0.0, 0.25, 0.5, 0.75]
 
 
