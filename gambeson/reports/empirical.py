@@ -59,6 +59,16 @@ def card(attacked: Attacked) -> dict[str, Any]:
     return {**settings, "step_size / eps": None if eps == 0 else float(f"{step / eps:.6g}")}
 
 
+def card_key(curve: Curve) -> str:
+    return json.dumps(curve.card, sort_keys=True)
+
+
+def numbered(sources: Sequence[Source]) -> dict[str, str]:
+    """A1, A2, ... for each different attack card, in the order of the sources: the same number in every figure."""
+    keys = dict.fromkeys(card_key(curve) for source in sources for curve in curves(source))
+    return {key: f"A{place}" for place, key in enumerate(keys, start=1)}
+
+
 def attack_name(curve: Curve) -> str:
     """The attack and its number of steps, and what else tells it from the usual: several restarts, a target."""
     card = curve.card

@@ -7,7 +7,7 @@ import numpy as np
 
 from gambeson.reports.charts import Chart, Line, Mark, caption
 from gambeson.reports.curves import counts_at, grid, steps
-from gambeson.reports.empirical import Curve, attack_name, curves, xy
+from gambeson.reports.empirical import Curve, attack_name, card_key, curves, xy
 from gambeson.reports.exhibits import Exhibit
 from gambeson.reports.grouping import Entry, natural
 from gambeson.reports.naming import NOT_STATED, bound, certified_name, radius_name, two_sided
@@ -18,9 +18,16 @@ from gambeson.reports.tables import Column, Table
 
 
 def radius_exhibit(
-    stem: str, title: str, entries: Sequence[Entry], tint: dict[str, int], dataset: str | None
+    stem: str,
+    title: str,
+    entries: Sequence[Entry],
+    *,
+    tint: dict[str, int],
+    numbers: dict[str, str],
+    dataset: str | None,
 ) -> Exhibit:
-    """Chart and table of `entries`, all of one norm; `tint` gives colours by the name of a series or of its run.
+    """Chart and table of `entries`, all of one norm. `tint` gives colours by the name of a series or of its run, and
+    `numbers` those of the attack cards.
 
     What all entries share (run, noise, bound) is said once, in the title; the lines are named by what differs.
     """
@@ -40,9 +47,8 @@ def radius_exhibit(
         lines.append(Line(name, *fallen, "steps", colour, dash))
     for curve in attacks:
         parts = (curve.source.name, str(curve.card["noise"]))
-        name = ", ".join(
-            [*(part for part, same in zip(parts, shared, strict=False) if not same), f"under {attack_name(curve)}"]
-        )
+        attack = f"under {attack_name(curve)} ({numbers[card_key(curve)]})"
+        name = ", ".join([*(part for part, same in zip(parts, shared, strict=False) if not same), attack])
         lines.append(Line(name, *xy(curve), "points", tint.get(curve.source.name, len(entries))))
     chart = Chart(
         title=title,
@@ -52,7 +58,7 @@ def radius_exhibit(
         marks=_marks(entries, tint),
     )
     columns = [Column("curve"), Column(f"{norm} radius", "radius"), Column("certified accuracy up to it", "accuracy")]
-    table = _table(entries, attacks, dataset)
+    table = _table(entries, attacks, numbers, dataset)
     return Exhibit(stem, caption(chart, _note(entries)), table, chart, steps=Table(columns, corners))
 
 
@@ -83,7 +89,7 @@ def _marks(entries: Sequence[Entry], tint: dict[str, int]) -> list[Mark]:
     return list(found.values())
 
 
-def _table(entries: Sequence[Entry], attacks: Sequence[Curve], dataset: str | None) -> Table:
+def _table(entries: Sequence[Entry], attacks: Sequence[Curve], numbers: dict[str, str], dataset: str | None) -> Table:
     norm = entries[0][1].norm
     radii = {radius for _, series in entries for radius in grid(series, dataset)}
     points = sorted(radii | {point.eps for curve in attacks for point in curve.points})
@@ -101,7 +107,8 @@ def _table(entries: Sequence[Entry], attacks: Sequence[Curve], dataset: str | No
         rows.append([*head, *shares, series.noise, confidence, series.draws, total])
     for curve in attacks:
         at = {point.eps: point.share for point in curve.points}
-        head = [curve.source.name, f"under {attack_name(curve)}", natural(curve.source, curve.images)]
+        attack = f"under {attack_name(curve)} ({numbers[card_key(curve)]})"
+        head = [curve.source.name, attack, natural(curve.source, curve.images)]
         rows.append([*head, *map(at.get, points), curve.card["noise"], None, None, curve.images.total])
     return Table(columns, rows, ranked=len(entries))
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from gambeson.reports.charts import Chart, Line, caption
-from gambeson.reports.empirical import Curve, attack_name, curves, xy
+from gambeson.reports.empirical import Curve, attack_name, card_key, curves, numbered, xy
 from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.grouping import data_name, natural
 from gambeson.reports.naming import file_stem, radius_name
-from gambeson.reports.sections.cards import card_key, cards, numbered
+from gambeson.reports.sections.cards import cards
 from gambeson.reports.series import Source
 from gambeson.reports.shares import Share
 from gambeson.reports.styling import colours, told_apart
@@ -23,7 +23,7 @@ def attacked(sources: Sequence[Source]) -> Section | None:
     found = [curve for source in sources for curve in curves(source)]
     if not found:
         return None
-    tint, numbers = colours(sources), numbered(found)
+    tint, numbers = colours(sources), numbered(sources)
     exhibits = []
     for parts, part in _figures(found).items():
         stem = file_stem("attacked", *parts)

@@ -1,21 +1,11 @@
 """Attack cards: every setting of every attack, since an accuracy under attack means nothing without them."""
 
-import json
 from collections.abc import Iterable, Sequence
 
-from gambeson.reports.empirical import Curve
+from gambeson.reports.empirical import Curve, card_key
 from gambeson.reports.exhibits import Exhibit
 from gambeson.reports.naming import radius_name
 from gambeson.reports.tables import Column, Table
-
-
-def card_key(curve: Curve) -> str:
-    return json.dumps(curve.card, sort_keys=True)
-
-
-def numbered(found: Sequence[Curve]) -> dict[str, str]:
-    """A1, A2, ... for each different card, in the order of the curves."""
-    return {key: f"A{place}" for place, key in enumerate(dict.fromkeys(map(card_key, found)), start=1)}
 
 
 def cards(found: Sequence[Curve], numbers: dict[str, str]) -> Exhibit:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gambeson.reports.empirical import numbered
 from gambeson.reports.exhibits import Section
 from gambeson.reports.grouping import Entry, by_data_and_norm, dataset_of
 from gambeson.reports.naming import certified_name, file_stem, headlines
@@ -15,12 +16,12 @@ MOST_LINES = 6  # in one figure; more are divided by noise
 def certified(sources: Sequence[Source]) -> Section | None:
     """One figure per data set and norm (per noise where there are many runs), and one per run with several bounds."""
     exhibits = []
-    tint = colours(sources)
+    tint, numbers = colours(sources), numbered(sources)
     for (dataset, norm), entries in by_data_and_norm(sources).items():
         for noise, part in _parts(entries).items():
             title = f"Certified accuracy against {norm} radius, {dataset or 'data not stated'}"
             stem = file_stem("certified", dataset, norm, noise)
-            exhibits.append(radius_exhibit(stem, title, part, tint, dataset))
+            exhibits.append(radius_exhibit(stem, title, part, tint=tint, numbers=numbers, dataset=dataset))
     for source in sources:
         for head in headlines(source):
             same = [(source, series) for series in source.certified if series.evaluation == head.evaluation]
@@ -31,15 +32,19 @@ def certified(sources: Sequence[Source]) -> Section | None:
                     stem = file_stem("bounds", source.name, head.noise, norm, _again(source, head))
                     entries = _families(entries)
                     tints = {certified_name(*entry): place for place, entry in enumerate(entries)}
-                    exhibits.append(radius_exhibit(stem, title, entries, tints, dataset_of(source, sources)))
+                    exhibits.append(
+                        radius_exhibit(
+                            stem, title, entries, tint=tints, numbers=numbers, dataset=dataset_of(source, sources)
+                        )
+                    )
     if not exhibits:
         return None
     text = [
         "Each curve is the exact step function of the recorded radii: the fraction of all images that are not "
         "abstained on, correct, and certified at that radius or more. Dotted vertical lines mark the largest radius "
         "that the number of draws and alpha allow. Where the same smoothed classifier was attacked in the same norm, "
-        "its accuracy under attack is beside its certified accuracy: up to alpha, the true robust accuracy lies "
-        "between the two.",
+        "its accuracy under attack is beside its certified accuracy (A1, A2, ... are attack cards): up to alpha, the "
+        "true robust accuracy lies between the two.",
     ]
     return Section("certified", "Certified accuracy against radius", text, exhibits)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gambeson.reports.curves import counts_at
+from gambeson.reports.empirical import numbered
 from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.grouping import Entry, dataset_of, fixed_radii, natural
 from gambeson.reports.matching import matched
@@ -29,7 +30,7 @@ def two_by_two(sources: Sequence[Source]) -> Section | None:
             tint = {cells[method, BOUNDS[0]][0].name: place for place, method in enumerate(METHODS)}
             stem = file_stem("two-by-two", dataset, noise)
             title = f"Training against bound: {' and '.join(METHODS)} training, {dataset or 'data not stated'}, l2"
-            exhibits.append(radius_exhibit(stem, title, entries, tint, dataset))
+            exhibits.append(radius_exhibit(stem, title, entries, tint=tint, numbers=numbered(sources), dataset=dataset))
             exhibits.append(_gains(file_stem("gains", dataset, noise), cells, dataset, noise))
     if not exhibits:
         return None
