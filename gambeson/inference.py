@@ -8,7 +8,7 @@ one image would hold.
 """
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
@@ -30,7 +30,7 @@ class Form:
     dtype: Dtype = "float32"
     memory: Memory = "channels_last"
     batch: int = 200
-    threads: int = 1
+    threads: int = field(default_factory=torch.get_num_threads)
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -78,6 +78,11 @@ def serve(model: Classifier, form: Form) -> Served:
 
     A callable that is not an `nn.Module` is used as it is and must be float32 and contiguous.
     """
+    if form.threads != torch.get_num_threads():
+        raise UserError(
+            f"form threads is {form.threads}, torch has {torch.get_num_threads()}, and the last bits of logits may "
+            f"differ: --threads {form.threads}, or torch.set_num_threads({form.threads})"
+        )
     if not isinstance(model, nn.Module):
         if (form.dtype, form.memory) != ("float32", "contiguous"):
             raise UserError("a model that is not a torch.nn.Module can only be served as float32, contiguous")

@@ -1,8 +1,8 @@
 """Randomness as an argument: 128-bit keys into a counter-based generator.
 
-A key is a hash of what the draws are *for* (run seed, purpose, noise, image index, stage, block), so that order, batch split,
-number of workers and resuming cannot change them, and two purposes never share a stream. Torch's CPU generator keeps only 32 bits
-of a seed (collisions after some 10^4 seeds), hence NumPy's Philox.
+A key is a hash of what the draws are *for* (run seed, purpose, noise, image index, stage, block), so that order, batch
+split, number of workers and resuming cannot change them, and two purposes never share a stream. Torch's CPU generator
+keeps only 32 bits of a seed (collisions after some 10^4 seeds), hence NumPy's Philox.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ Part = str | int | float
 
 
 def key(*parts: Part) -> int:
-    """A 128-bit key for `parts`, the same on every machine; `key("a", 1)` and `key("a1")` differ, and so do 1, 1.0 and "1".
+    """A 128-bit key for `parts`, the same on every machine; ("a", 1) and ("a1",) differ, and so do 1, 1.0 and "1".
 
     >>> key("seed", 0) == key("seed", 0), key("seed", 0) == key("seed", "0")
     (True, False)

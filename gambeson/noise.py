@@ -118,7 +118,7 @@ def lattice(noise: Noise, levels: int) -> Lattice:
     if reach > 2**24:
         raise UserError(f"noise {noise.name} on {levels} levels reaches {reach} cells; it must stay below 2^24")
     # tails[k] = P(noise > (k + 1/2) step), k = 0..reach-1: small numbers, hence small absolute errors.
-    tails = _tail(noise, (np.arange(reach) + 0.5) * step)
+    tails = _tail(noise, (np.arange(reach, dtype=np.float64) + 0.5) * step)
     upper = np.rint(tails * 2.0**BITS).astype(np.int64)
     upper = upper[upper > 0]
     top = np.iinfo(np.int64).max

@@ -1,6 +1,7 @@
 """The lattice noise against the true rounded distribution: mpmath for the table, chi-square for the draws."""
 
 from dataclasses import replace
+from itertools import pairwise
 from math import ceil
 
 import mpmath
@@ -15,7 +16,7 @@ from gambeson.noise import BITS, FIRST, TAIL_ERROR, Lattice, Noise, _tail, draw,
 
 SMALL = [Noise(kind, scale) for kind in ("gaussian", "laplace", "uniform") for scale in (0.001, 0.01, 0.05, 0.25)]
 LARGE = [Noise(kind, scale) for kind in ("gaussian", "laplace", "uniform") for scale in (0.5, 1.0, 3.7, 10.0)]
-# Half-widths at which a cell's boundary falls on the end of the support, where differences of floats are at their worst.
+# Half-widths that end on a cell's boundary, where differences of floats are at their worst.
 EDGES = [Noise("uniform", half / 255) for half in (0.5, np.nextafter(0.5, 1), 0.5 + 1e-12, 1.5, 2.0)]
 TABLE = ["gaussian:0.5", "gaussian:0.02", "laplace:0.3", "uniform:0.4", "uniform:0.003"]
 
@@ -41,7 +42,7 @@ def boundary(cell: int, levels: int) -> mpmath.mpf:
 def drawn_probabilities(grid: Lattice) -> list[int]:
     """Each cell's probability as it is drawn, times 2^63, lowest cell first."""
     ends = [0, *grid.thresholds.tolist(), 2**BITS]
-    return [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    return [after - before for before, after in pairwise(ends)]
 
 
 def total_variation(grid: Lattice) -> mpmath.mpf:
@@ -63,11 +64,9 @@ def test_total_variation_is_within_tau(noise: Noise, levels: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("levels", [1, 16, 255, 65535])
+@pytest.mark.parametrize("levels", [1, 16, 255])
 @pytest.mark.parametrize("noise", LARGE, ids=lambda n: n.name)
 def test_total_variation_is_within_tau_large(noise: Noise, levels: int) -> None:
-    if levels == 65535 and noise.scale > 0.5:
-        pytest.skip("millions of cells")
     test_total_variation_is_within_tau(noise, levels)
 
 
@@ -228,8 +227,10 @@ def test_noise_far_below_a_lattice_step_is_no_noise() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "gaussian", "gaussian:", "gaussian:x", "gauss:0.5", "0.5", "gaussian:0", "gaussian:-1", "gaussian:nan"]
-    + ["gaussian:inf", "gaussian:64", "laplace:1:2", "uniform:1e-400"],
+    [
+        *("", "gaussian", "gaussian:", "gaussian:x", "gauss:0.5", "0.5", "gaussian:0", "gaussian:-1", "gaussian:nan"),
+        *("gaussian:inf", "gaussian:64", "laplace:1:2", "uniform:1e-400"),
+    ],
 )
 def test_noise_that_cannot_be_parsed(text: str) -> None:
     with pytest.raises(UserError, match=r"gaussian:0\.5|\(0, 10\]"):

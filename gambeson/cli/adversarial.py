@@ -60,7 +60,7 @@ def rejudge(target: Target) -> Callable[[dict[str, Any], int], int | None]:
             target.data,
             noise=settings["noise"],
             seed=settings["seed"],
-            form=Form(**settings["form"]),
+            form=Form(**{**settings["form"], "threads": torch.get_num_threads()}),  # another sample, not another claim
             classes=len(target.run.header["classes"]),
         )
         image = kept["x_adv"][int(rows[0])]

@@ -69,8 +69,8 @@ def examples(data: Pairs, name: str = "examples") -> Dataset:
         labels.append(y.reshape(-1))
         if images[-1].dim() != 4 or images[-1].shape[1:] != images[0].shape[1:] or len(images[-1]) != len(labels[-1]):
             raise UserError(
-                f"item {len(images) - 1} of the data is x {tuple(x.shape)}, y {tuple(y.shape)}; give one image (C, H, W) "
-                "and its class, or a batch (N, C, H, W) and N classes, all images of one shape"
+                f"item {len(images) - 1} of the data is x {tuple(x.shape)}, y {tuple(y.shape)}; give one image "
+                "(C, H, W) and its class, or a batch (N, C, H, W) and N classes, all images of one shape"
             )
     if not images:
         raise UserError("the data holds no example; give an iterable of (x, y) that is not used up")

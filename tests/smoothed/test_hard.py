@@ -1,0 +1,279 @@
+"""The certified classifier: half-spaces, whose smoothed boundary is known, and mutants of the procedure."""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom, norm
+from torch import Tensor
+
+from gambeson.certificates import CERTIFICATES, applicable
+from gambeson.inference import Form, serve
+from gambeson.noise import lattice, parse
+from gambeson.sampling import Counts
+from gambeson.smoothed import hard
+from gambeson.smoothed.hard import ABSTAIN, Smoothed, shift
+from gambeson.stats import lower, top_and_rest
+
+LEVELS = 255
+FALSE_ALARM = 1e-6
+WEIGHTS = torch.randint(-4, 5, (16,), generator=torch.Generator().manual_seed(3)).float()
+
+
+def halfspace(
+    noise: str, weights: Tensor = WEIGHTS, threshold: float = 0.0, seed: int = 0, batch: int = 200
+) -> Smoothed:
+    """Class 1 where weights . x > threshold, computed exactly in lattice integers; a third class never wins."""
+
+    def model(x: Tensor) -> Tensor:
+        side = (x * LEVELS).round().flatten(1) @ weights - threshold * LEVELS
+        return torch.stack([-side, side, torch.full_like(side, -1e9)], 1)
+
+    return Smoothed(serve(model, Form("float32", "contiguous", batch)), lattice(parse(noise), LEVELS), 3, seed)
+
+
+def image_at(distance: float, seed: int = 0) -> tuple[Tensor, float]:
+    """A lattice image (1, 4, 4) and a threshold from which it is that far, in l2."""
+    cells = torch.randint(0, LEVELS + 1, (1, 4, 4), generator=torch.Generator().manual_seed(seed))
+    return cells.float() / LEVELS, float(cells.flatten().float() @ WEIGHTS) / LEVELS - distance * float(WEIGHTS.norm())
+
+
+def violations(
+    smoothed: Smoothed, pixels: Tensor, distance: float, name: str, count: int, alpha: float, **draws
+) -> int:
+    """How many of `count` independent certificates claim more than the distance to the boundary."""
+    radii = []
+    for index in range(count):
+        record = smoothed.certify(pixels, index=index, alpha=alpha, **draws)
+        radii.append(record["radii"][name] if record["selected"] == 1 and record["predict"] != ABSTAIN else 0.0)
+    return int((np.array(radii) > distance).sum())
+
+
+@pytest.fixture
+def tight_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tight certificate alone: the others cost more than the draws here."""
+    monkeypatch.setattr(hard, "applicable", lambda kind: applicable(kind)[:1])
+
+
+@pytest.mark.usefixtures("tight_only")
+@pytest.mark.parametrize("distance", [0.05, 0.3])
+def test_gaussian_radii_exceed_the_distance_no_more_often_than_alpha(distance: float) -> None:
+    pixels, threshold = image_at(distance)
+    found = violations(
+        halfspace("gaussian:0.25", threshold=threshold), pixels, distance, "gaussian_l2", 150, 0.1,
+        select_draws=20, draws=2000,
+    )  # fmt: skip
+    assert found <= binom.isf(FALSE_ALARM, 150, 0.1)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("tight_only")
+@pytest.mark.parametrize("distance", [0.05, 0.3, 0.6])
+def test_gaussian_radii_exceed_the_distance_no_more_often_than_alpha_large(distance: float) -> None:
+    pixels, threshold = image_at(distance)
+    found = violations(
+        halfspace("gaussian:0.25", threshold=threshold), pixels, distance, "gaussian_l2", 10_000, 0.01,
+        select_draws=20, draws=2000,
+    )  # fmt: skip
+    assert found <= binom.isf(FALSE_ALARM, 10_000, 0.01)
+    assert found >= binom.ppf(FALSE_ALARM, 10_000, 0.006)  # and the bound is not vacuous
+
+
+ONE = torch.ones(1)
+
+
+@pytest.mark.usefixtures("tight_only")
+@pytest.mark.parametrize(("noise", "name"), [("laplace:0.2", "laplace_l1"), ("uniform:0.5", "uniform_l1")])
+def test_l1_radii_exceed_the_distance_no_more_often_than_alpha(noise: str, name: str) -> None:
+    """One pixel: the certificates are tight there. The boundary lies half a lattice step from a lattice point."""
+    pixels, threshold = torch.full((1, 1, 1), 128 / 255), 90.5 / 255
+    smoothed = halfspace(noise, ONE, threshold)
+    found = violations(smoothed, pixels, 128 / 255 - threshold, name, 400, 0.1, select_draws=20, draws=500)
+    assert 400 * 0.1 / 4 < found <= binom.isf(FALSE_ALARM, 400, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("noise", "name"),
+    [("gaussian:0.25", "gaussian_l2"), ("laplace:0.2", "laplace_l1"), ("uniform:0.5", "uniform_l1")],
+)
+def test_radii_approach_the_distance(noise: str, name: str) -> None:
+    """Tight certificates of a half-space: with many draws, what is lost is the interval's width alone."""
+    smoothed = halfspace(noise, ONE, 90.5 / 255)
+    record = smoothed.certify(torch.full((1, 1, 1), 128 / 255), index=0, select_draws=100, draws=200_000, alpha=0.001)
+    assert 37.5 / 255 * 0.94 < record["radii"][name] <= 37.5 / 255
+
+
+def fair(seed: int = 0) -> Smoothed:
+    """Two classes at 1/2 each, by symmetry: the sign of one pixel's noise less another's; two more pixels break ties."""
+
+    def model(x: Tensor) -> Tensor:
+        cells = (x * LEVELS).round().flatten(1)
+        side = (cells[:, 1] - cells[:, 0]) * 4096 + (cells[:, 3] - cells[:, 2]) + 0.25
+        return torch.stack([-side, side], 1)
+
+    return Smoothed(serve(model, Form("float32", "contiguous", 200)), lattice(parse("gaussian:0.5"), LEVELS), 2, seed)
+
+
+def certified_share(smoothed: Smoothed, count: int, alpha: float) -> int:
+    pixels = torch.full((1, 2, 2), 0.4)
+    return sum(
+        smoothed.certify(pixels, index=i, select_draws=200, draws=200, alpha=alpha)["predict"] != ABSTAIN
+        for i in range(count)
+    )
+
+
+@pytest.mark.usefixtures("tight_only")
+def test_where_there_is_no_majority_certificates_are_as_rare_as_alpha() -> None:
+    assert certified_share(fair(), 300, 0.2) <= binom.isf(FALSE_ALARM, 300, 0.2)
+
+
+@pytest.mark.usefixtures("tight_only")
+def test_mutant_doubled_alpha_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hard, "lower", lambda k, n, alpha: lower(k, n, 2 * alpha))
+    assert certified_share(fair(), 300, 0.2) > binom.isf(FALSE_ALARM, 300, 0.2)
+
+
+@pytest.mark.usefixtures("tight_only")
+def test_mutant_selection_sample_reused_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting = Smoothed._count
+    monkeypatch.setattr(
+        Smoothed,
+        "_count",
+        lambda self, pixels, draws, purpose, index, stage: counting(self, pixels, draws, purpose, index, "estimate"),
+    )
+    assert certified_share(fair(), 300, 0.2) > binom.isf(FALSE_ALARM, 300, 0.2)
+
+
+def test_selection_and_estimation_see_different_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    counting = hard.count
+    monkeypatch.setattr(hard, "count", lambda *a, key, **kw: seen.append(key) or counting(*a, key=key, **kw))
+    record = fair().certify(torch.full((1, 2, 2), 0.4), index=3, select_draws=200, draws=200, alpha=0.1)
+    fair().predict(torch.full((1, 2, 2), 0.4), index=3, draws=200, alpha=0.1)
+    assert len(set(seen)) == 3
+    assert record["select_counts"] != record["counts"]
+
+
+def test_a_record_is_a_function_of_its_counts() -> None:
+    """The bounds by their definitions: alpha whole for the one-sided bound, split once for the two-sided pair."""
+    pixels, threshold = image_at(0.2)
+    smoothed = halfspace("gaussian:0.25", threshold=threshold)
+    record = smoothed.certify(pixels, index=5, select_draws=50, draws=1000, alpha=0.01)
+    tau = smoothed.tau(16)
+    k = record["counts"][1]
+    assert record["selected"] == int(np.argmax(record["select_counts"])) == 1
+    assert (sum(record["select_counts"]), sum(record["counts"]), record["nonfinite"]) == (50, 1000, 0)
+    assert 0 < lower(k, 1000, 0.01) - tau - record["p_lower"] < 1e-15
+    low, high = top_and_rest(record["counts"], 1, 0.01)
+    assert record["p_lower_two_sided"] < low - tau * 0.99
+    assert (
+        record["p_upper_two_sided"] > high + tau * 0.99
+        or record["p_upper_two_sided"] == 1 - record["p_lower_two_sided"]
+    )
+    assert set(record["radii"]) == {n + s for n in ("gaussian_l2", "renyi_l2", "dp_l2") for s in ("", "_two_sided")}
+    for name in ("gaussian_l2", "renyi_l2", "dp_l2"):
+        radius = CERTIFICATES[name].radius
+        assert record["radii"][name] == radius(record["p_lower"], None, 0.25)
+        pair = record["p_lower_two_sided"], record["p_upper_two_sided"]
+        assert record["radii"][name + "_two_sided"] == radius(*pair, 0.25)
+    assert record["radii"]["gaussian_l2"] >= record["radii"]["renyi_l2"]
+    assert record["radii"]["gaussian_l2"] <= 0.25 * norm.ppf(record["p_lower"]) * (1 + 1e-12)
+
+
+def test_tau_grows_with_the_image_and_goes_against_us() -> None:
+    smoothed = fair()
+    assert smoothed.tau(784) >= 784 * smoothed.noise.tau
+    assert smoothed.tau(4) < smoothed.tau(784) < 1e-7
+    for p in (0.0, 1e-300, 0.3, 0.5, 0.999, 1.0):
+        assert 0 <= shift(p, -1e-9) < max(p, 1e-320)
+        assert min(1.0, p + 1e-9) <= shift(p, 1e-9) <= 1
+        assert shift(p, -0.0) <= p
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 2, 2)])
+def test_real_radii_lose_the_rounding_distance(shape: tuple[int, ...]) -> None:
+    values = int(np.prod(shape))
+    weights = torch.ones(values)
+    smoothed = halfspace("gaussian:0.25", weights, 0.3 * values)
+    pixels = torch.full(shape, 128 / 255)
+    record = smoothed.certify(pixels, index=0, select_draws=50, draws=1000, alpha=0.01)
+    lost = sqrt(values) / (2 * LEVELS)
+    distance = smoothed.rounding_distance(values)
+    assert (distance["l2"], distance["l1"]) == pytest.approx((lost, values / (2 * LEVELS)), rel=1e-12)
+    assert distance["l2"] >= lost
+    for name, radius in record["radii"].items():
+        assert record["radii_real"][name] == pytest.approx(max(0.0, radius - lost), rel=1e-9)
+        assert record["radii_real"][name] <= max(0.0, radius - lost)
+    off = smoothed.certify(pixels + 0.3 / LEVELS, index=0, select_draws=50, draws=1000, alpha=0.01)
+    assert off["counts"] == record["counts"]  # the same lattice point
+    moved = 0.3 / LEVELS * sqrt(values)
+    assert off["radii_real"]["gaussian_l2"] == pytest.approx(record["radii_real"]["gaussian_l2"] - moved, abs=1e-6)
+
+
+def test_abstention_has_its_reason_and_no_radius() -> None:
+    record = fair().certify(torch.full((1, 2, 2), 0.4), index=0, select_draws=20, draws=100, alpha=0.001)
+    assert (record["predict"], record["reason"]) == (ABSTAIN, "p_lower <= 1/2")
+    assert record["selected"] in (0, 1)
+    assert not any(record["radii"].values())
+    assert not any(record["radii_real"].values())
+    sure = halfspace("gaussian:0.25", ONE, 0.0).certify(
+        torch.ones(1, 1, 1), index=0, select_draws=20, draws=100, alpha=0.001
+    )
+    assert (sure["predict"], sure["reason"], sure["counts"]) == (1, None, [0, 100, 0])
+
+
+def test_draws_that_count_for_no_class_stay_in_the_denominator() -> None:
+    def model(x: Tensor) -> Tensor:
+        logits = torch.stack([x.flatten(1)[:, 0] * 0 + 1, x.flatten(1)[:, 0] * 0], 1)
+        logits[::2] = float("nan")
+        return logits
+
+    smoothed = Smoothed(serve(model, Form("float32", "contiguous", 100)), lattice(parse("gaussian:1"), LEVELS), 2)
+    record = smoothed.certify(torch.zeros(1, 1, 1), index=0, select_draws=100, draws=1000, alpha=0.001)
+    assert (record["counts"], record["nonfinite"], record["predict"]) == ([500, 0], 500, ABSTAIN)
+    assert record["p_lower"] < 0.5
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_predict_abstains_on_ties(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for top, runner_up, predicted in (
+        (50, 50, ABSTAIN),
+        (51, 49, ABSTAIN),
+        (60, 40, ABSTAIN),
+        (80, 20, 1),
+        (0, 0, ABSTAIN),
+    ):
+        votes = np.zeros(classes, np.int64)
+        votes[[1, 0]] = top, runner_up
+        monkeypatch.setattr(hard, "count", lambda *a, votes=votes, **kw: Counts(votes, 100))
+        assert fair().predict(torch.zeros(1, 2, 2), index=0, draws=100, alpha=0.001)[0] == predicted
+
+
+def test_predict_uses_the_exact_binomial_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy.stats import binomtest
+
+    for top in range(50, 80):
+        votes = np.array([100 - top, top])
+        monkeypatch.setattr(hard, "count", lambda *a, votes=votes, **kw: Counts(votes, 100))
+        sure = fair().predict(torch.zeros(1, 2, 2), index=0, draws=100, alpha=0.01)[0] == 1
+        assert sure == (binomtest(top, 100, 0.5).pvalue <= 0.01)
+
+
+def test_predict_is_wrong_no_more_often_than_alpha() -> None:
+    """At a tie every answer is wrong; the exact test's own level is 0.089 at 100 draws."""
+    answers = [fair().predict(torch.full((1, 2, 2), 0.4), index=i, draws=100, alpha=0.1)[0] for i in range(500)]
+    wrong = sum(answer != ABSTAIN for answer in answers)
+    assert 10 < wrong <= binom.isf(FALSE_ALARM, 500, 0.1)
+
+
+def test_images_seeds_and_purposes_see_their_own_noise() -> None:
+    pixels = torch.full((1, 2, 2), 0.4)
+    kinds = [(0, 0, "predict"), (0, 1, "predict"), (1, 0, "predict"), (0, 0, "rejudge")]
+    found = [
+        fair(seed).predict(pixels, index=index, draws=2000, alpha=0.1, purpose=purpose)[1].classes.tolist()
+        for seed, index, purpose in kinds
+    ]
+    assert len({tuple(classes) for classes in found}) == 4
+    again = fair(0).predict(pixels, index=0, draws=2000, alpha=0.1)[1].classes.tolist()
+    assert again == found[0]

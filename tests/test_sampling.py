@@ -1,0 +1,201 @@
+"""The Monte Carlo loop: the noise that an image sees depends on its key alone, sums are integers, memory is flat."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gambeson import sampling
+from gambeson.errors import UserError
+from gambeson.inference import Form, Served, serve
+from gambeson.keys import generator
+from gambeson.noise import lattice, parse
+from gambeson.sampling import BLOCK, count, to_lattice
+
+LEVELS, SHAPE, CLASSES = 255, (1, 4, 4), 3
+GRID = lattice(parse("gaussian:0.25"), LEVELS)
+WEIGHTS = torch.randint(-9, 10, (16, CLASSES), generator=torch.Generator().manual_seed(1)).float()
+
+
+def exact(images: Tensor) -> Tensor:
+    """Integer logits below 2^24: no rounding, hence the same for every batch size, thread count and machine."""
+    return (images * LEVELS).round().flatten(1) @ WEIGHTS
+
+
+def served(function=exact, batch: int = 200) -> Served:
+    return serve(function, Form("float32", "contiguous", batch, 1, "cpu"))
+
+
+def image(seed: int = 0) -> Tensor:
+    return torch.randint(0, LEVELS + 1, SHAPE, generator=torch.Generator().manual_seed(seed))
+
+
+def counts(batch: int = 200, draws: int = 1500, key: tuple = (0, "test", 7), seed: int = 0, function=exact):
+    found = count(served(function, batch), image(seed), noise=GRID, draws=draws, key=key, classes=CLASSES)
+    return found.classes.tolist()
+
+
+def test_counts_are_those_of_a_plain_loop() -> None:
+    expected = [0] * CLASSES
+    for block in range(3):
+        noise = torch.from_numpy(GRID.sample((BLOCK, *SHAPE), generator(0, "test", 7, block)))
+        for offsets in noise[: 250 - block * BLOCK]:
+            expected[int(exact(((image() + offsets) / LEVELS)[None]).argmax())] += 1
+    assert counts(draws=250) == expected
+    assert min(expected) > 0
+
+
+@pytest.mark.parametrize("batch", [1, 7, 100, 200, 300, 700, 2000])
+def test_the_batch_size_does_not_change_the_noise(batch: int) -> None:
+    assert counts(batch, draws=801) == counts(100, draws=801)
+
+
+def test_threads_do_not_change_the_noise() -> None:
+    before = torch.get_num_threads()
+    expected = counts()
+    try:
+        torch.set_num_threads(2)
+        assert counts() == expected
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_more_draws_continue_the_same_stream() -> None:
+    """So that an image's first 700 draws are the same whether 700 or 1500 are asked for."""
+    seen: dict[int, list[Tensor]] = {700: [], 1500: []}
+    for draws, kept in seen.items():
+
+        def keep(images: Tensor, kept: list[Tensor] = kept) -> Tensor:
+            kept.append(images.clone())
+            return exact(images)
+
+        counts(100, draws, function=keep)
+    assert torch.equal(torch.cat(seen[700]), torch.cat(seen[1500])[:700])
+
+
+@pytest.mark.parametrize("draws", [1, 99, 100, 101, 1000])
+@pytest.mark.parametrize("batch", [64, 200])
+def test_counts_sum_to_draws(draws: int, batch: int) -> None:
+    found = count(served(batch=batch), image(), noise=GRID, draws=draws, key=("sum",), classes=CLASSES)
+    assert (int(found.classes.sum()), found.nonfinite, found.classes.dtype) == (draws, 0, np.int64)
+
+
+def test_other_keys_and_images_see_fresh_noise() -> None:
+    noises = []
+    for key in (("a", 0), ("a", 1), ("b", 0)):
+        kept: list[Tensor] = []
+        count(served(lambda x, kept=kept: kept.append(x.clone()) or exact(x), 100), image(),  # type: ignore[func-returns-value]
+              noise=GRID, draws=100, key=key, classes=CLASSES)  # fmt: skip
+        noises.append(kept[0].flatten())
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert (noises[first] == noises[second]).float().mean() < 0.05
+    draws = noises[0].reshape(100, -1)
+    assert len({tuple(row.tolist()) for row in draws}) == 100  # and every draw is another one
+
+
+def test_the_model_sees_lattice_points_only() -> None:
+    """The sum is formed in integers: every value is the float32 nearest to k / levels."""
+    kept: list[Tensor] = []
+    counts(100, 300, function=lambda x: kept.append(x.clone()) or exact(x))  # type: ignore[func-returns-value]
+    seen = torch.cat(kept)
+    cells = (seen.double() * LEVELS).round()
+    assert torch.equal(seen, cells.float() / LEVELS)
+    assert (cells - image()).abs().max() > 100
+    assert cells.min() < 0 < 255 < cells.max()  # not clamped to the box
+
+
+def test_noise_added_in_floats_would_be_noticed() -> None:
+    """The mutant of the test above."""
+    x = image() / LEVELS + torch.randn(100, *SHAPE, generator=torch.Generator().manual_seed(0)) * 0.25
+    assert not torch.equal(x, (x.double() * LEVELS).round().float() / LEVELS)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+def test_logits_that_are_not_finite_count_for_no_class(broken: float) -> None:
+    def model(x: Tensor) -> Tensor:
+        logits = exact(x)
+        logits[::4, 1] = broken
+        return logits
+
+    found = count(served(model, 100), image(), noise=GRID, draws=1000, key=("nan",), classes=CLASSES)
+    assert found.nonfinite == 250
+    assert int(found.classes.sum()) == 750
+
+
+@pytest.mark.parametrize("draws", [50, 130])
+def test_rows_that_fill_a_call_up_are_not_counted(draws: int) -> None:
+    """A call has always the form's number of rows; what is left over from the call before must not vote."""
+    found = count(served(lambda x: exact(x) * float("nan"), 100), image(), noise=GRID, draws=draws, key=(), classes=3)
+    assert found.nonfinite == draws
+
+
+def test_an_image_off_the_lattice_is_refused() -> None:
+    for wrong in (image() / 255, image()[None], image()[0]):
+        with pytest.raises(UserError, match="lattice integers"):
+            count(served(), wrong, noise=GRID, draws=10, key=(), classes=CLASSES)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_another_number_of_classes_is_refused(classes: int) -> None:
+    with pytest.raises(UserError, match=f"3 logits, the data has {classes} classes"):
+        count(served(), image(), noise=GRID, draws=10, key=(), classes=classes)
+
+
+def test_the_image_is_left_as_it_was() -> None:
+    for kind in (torch.uint8, torch.int32, torch.int64):
+        x = image().to(kind)
+        first, again = (
+            count(served(), x, noise=GRID, draws=100, key=("x",), classes=CLASSES).classes.tolist() for _ in range(2)
+        )
+        assert first == again
+        assert torch.equal(x, image().to(kind))
+
+
+@pytest.mark.parametrize("levels", [1, 16, 255])
+def test_to_lattice_undoes_the_division(levels: int) -> None:
+    cells = torch.arange(levels + 1)
+    assert torch.equal(to_lattice(cells.float() / levels, levels), cells.int())
+    assert torch.equal(to_lattice(cells.float() / levels + 0.4 / levels, levels), cells.int())
+
+
+PROBE = """
+import resource, sys, torch
+from gambeson.inference import Form, serve
+from gambeson.noise import lattice, parse
+from gambeson.sampling import count
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10)).eval()
+served = serve(model, Form("float32", "contiguous", 200, 1, "cpu"))
+image = torch.zeros(3, 32, 32, dtype=torch.int32)
+count(served, image, noise=lattice(parse("gaussian:0.5"), 255), draws=int(sys.argv[1]), key=("memory",), classes=10)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak(draws: int) -> int:
+    done = subprocess.run([sys.executable, "-c", PROBE, str(draws)], capture_output=True, text=True, check=True)
+    return int(re.findall(r"\d+", done.stdout)[-1])
+
+
+def test_memory_does_not_grow_with_draws() -> None:
+    """300 MB of noise at 10,000 draws; a loop that kept it would need 1.5 times a bare torch process and more."""
+    assert peak(10_000) <= 1.1 * peak(500)
+
+
+@pytest.mark.long
+def test_memory_does_not_grow_with_draws_large() -> None:
+    assert peak(100_000) <= 1.5 * peak(1_000)
+
+
+def test_blocks_that_followed_the_batch_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mutant: one stream cut into batches instead of whole blocks."""
+
+    def stream(noise, shape, start, rows, key):
+        return noise.sample((rows, *shape), generator(*key, start))
+
+    monkeypatch.setattr(sampling, "_blocks", stream)
+    with pytest.raises(AssertionError):
+        test_the_batch_size_does_not_change_the_noise(700)
