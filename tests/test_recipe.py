@@ -1,5 +1,6 @@
 """Recipes: what is read back, what is refused, and in which words."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,12 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
         recipe.load(tmp_path / "none.toml")
     with pytest.raises(UserError, match=r"mnist-stabilty-0\.50 is not known; did you mean mnist-stability-0\.50\?"):
         recipe.load("mnist-stabilty-0.50")
+
+
+def test_the_recipe_in_the_docs_is_the_one_that_ships(tmp_path: Path) -> None:
+    page = Path(__file__).parents[1] / "docs" / "training.md"
+    (tmp_path / "recipe.toml").write_text(re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)[0])
+    assert recipe.load(tmp_path) == recipe.load("mnist-stability-0.50")
 
 
 def test_the_module_is_torch_free() -> None:

@@ -199,6 +199,8 @@ def test_ctrl_c_writes_a_checkpoint_and_the_run_goes_on_to_the_same_weights(tmp_
     with pytest.raises(KeyboardInterrupt):
         train(network(), [(X, Y)], loss=interrupting, run=run, **QUICK)
     assert torch.load(run / "checkpoint.pt", weights_only=True)["step"] == 2
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step":3}\n{"step":')  # killed between a line and its checkpoint, and within a line
     model = network(seed=7)  # the checkpoint's weights count, not these
     result = train(model, [(X, Y)], loss=interrupting, run=run, **QUICK)
     assert torch.equal(weights(model), weights(whole))
