@@ -90,12 +90,15 @@ def certified_not_above_attacked(run: Run, rejudge: Rejudge | None = None) -> Ch
 
 def success_grows_with_eps(run: Run) -> Check:
     """A larger ball contains the smaller one: accuracy under the same attack must not rise with eps (Athalye et
-    al. 2018).
+    al. 2018). Where an attack ran with several step sizes at one eps, the strongest counts.
     """
     rises = []
     for group in _by_eps(run).values():
-        accuracies = [(e["settings"]["eps"], _accuracy(run.records(e["id"]))) for e in group]
-        rises += [later - earlier for (_, earlier), (_, later) in pairwise(accuracies)]
+        accuracies: dict[float, float] = {}
+        for evaluation in group:
+            eps, accuracy = evaluation["settings"]["eps"], _accuracy(run.records(evaluation["id"]))
+            accuracies[eps] = min(accuracy, accuracies.get(eps, 1.0))
+        rises += [later - earlier for earlier, later in pairwise(accuracies.values())]
     if not rises:
         return _not_run("success_grows_with_eps", "the same attack at two or more eps")
     rise = max(0.0, *rises)
@@ -118,9 +121,9 @@ def one_step_not_better(run: Run) -> Check:
     for one, other in product(run.evaluations("attacked"), many):
         same = all(one["settings"][k] == other["settings"][k] for k in ("norm", "eps", "target", "noise", "targeted"))
         if one["settings"]["attack"] == "fgsm" and same:
-            robust = {record["index"] for record in run.records(other["id"]) if not record["success"]}
-            records = run.records(one["id"])
-            shares.append(sum(r["success"] and r["index"] in robust for r in records) / max(1, len(records)))
+            robust = {(r["index"], r["hash"]): not r["success"] for r in run.records(other["id"])}
+            both = [r for r in run.records(one["id"]) if (r["index"], r["hash"]) in robust]
+            shares += [sum(r["success"] and robust[r["index"], r["hash"]] for r in both) / len(both)] if both else []
     if not shares:
         return _not_run(name, "FGSM and PGD at the same eps (`gambeson attack RUN --attack fgsm`)")
     share = max(shares)
@@ -166,11 +169,11 @@ def _confirmed(
 
 
 def _by_eps(run: Run) -> dict[str, list[dict[str, Any]]]:
-    """Evaluations of the same attack, ordered by eps; a step size that is the same multiple of eps counts as the
-    same.
-    """
+    """Finished evaluations of the same attack on the same images, step size apart, ordered by eps."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for evaluation in sorted(run.evaluations("attacked"), key=lambda e: e["settings"]["eps"]):
+        if len(run.records(evaluation["id"])) < evaluation["examples"]:
+            continue
         settings = {k: v for k, v in evaluation["settings"].items() if k not in ("eps", "step_size")}
         groups.setdefault(f"{sorted(settings.items(), key=str)} {evaluation['data']}", []).append(evaluation)
     return groups

@@ -35,9 +35,12 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text())
+        if not isinstance(value, dict):
+            raise json.JSONDecodeError("an object is expected", "", 0)
+        return value
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; is {path.parent} a run folder? (`gambeson train` makes one)") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -99,7 +102,7 @@ class Run:
         header = read_json(self.path / "header.json")
         if header.get("schema") != SCHEMA:
             raise UserError(f"{self.path}/header.json has schema {header.get('schema')!r}; this version reads {SCHEMA}")
-        return dict(header)
+        return header
 
     def evaluations(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The settings files, oldest first."""

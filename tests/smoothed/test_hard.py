@@ -105,7 +105,7 @@ def test_radii_approach_the_distance(noise: str, name: str) -> None:
 
 
 def fair(seed: int = 0) -> Smoothed:
-    """Two classes at 1/2 each, by symmetry: the sign of one pixel's noise less another's; two more pixels break ties."""
+    """Two classes at 1/2 each, by symmetry: the sign of one pixel's noise less another's; two more break ties."""
 
     def model(x: Tensor) -> Tensor:
         cells = (x * LEVELS).round().flatten(1)
