@@ -106,7 +106,7 @@ def certify(
     plans = [certified(found.model, found.data, noise=name, seed=seed, form=form, **budget) for name in names]
     _clean(found)
     for name, plan in zip(names, plans, strict=True):
-        largest = ", ".join(f"{key} {radius:.3f}" for key, radius in plan.settings["max_radius"].items())
+        largest = ", ".join(f"{key} {radius:.3f}" for key, radius in _one_sided(plan.settings["max_radius"]))
         typer.echo(f"{name}: {draws} draws at alpha {alpha:g} certify at most {largest}")
         evaluation = record(found, plan, f"certify {name}")
         _tell_certified(found, evaluation, name)
@@ -199,8 +199,12 @@ def _tell_attack(target: "Target", evaluation: str, title: str) -> None:
 
 def _tell_certified(target: "Target", evaluation: str, title: str) -> None:
     records = target.run.records(evaluation)
-    for name in (key for key in records[0]["radii"] if not key.endswith("_two_sided")):
+    for name, _ in _one_sided(records[0]["radii"]):
         radii = [r["radii"][name] if r["correct"] else -1.0 for r in records]
         shares = ((at, sum(radius >= at for radius in radii) / len(radii)) for at in (0, 0.25, 0.5, 0.75, 1, 1.5, 2))
         row = "  ".join(f"{at:g}: {share:.3f}" for at, share in shares)
         typer.echo(f"{title} {name}, certified accuracy at radius  {row}")
+
+
+def _one_sided(radii: dict[str, float]) -> list[tuple[str, float]]:
+    return [(name, radius) for name, radius in radii.items() if not name.endswith("_two_sided")]

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from gambeson.attacks import ATTACKS
 from gambeson.attacks.targets import least_likely, random_targets
+from gambeson.data import Dataset
 from gambeson.errors import UserError
+from gambeson.evaluation.budgets import predict_budget
 from gambeson.evaluation.certified import smooth
 from gambeson.evaluation.plan import Evaluation, Pairs, device_of, examples, inspect
 from gambeson.inference import Form
@@ -66,12 +68,16 @@ def attacked(
     options = {
         "steps": steps,
         "step_size": (eps if attack == "fgsm" else eps / 10) if step_size is None else step_size,
-        "step_rule": step_rule or ("sign" if norm == "linf" else "normalised"),
+        "step_rule": (step_rule if attack != "fgsm" else None) or ("sign" if norm == "linf" else "normalised"),
         "loss": loss,
         "restarts": restarts,
         "random_start": random_start and attack != "fgsm",
         "early_stop": early_stop,
     }
+    if noise is not None:
+        predict_budget(predict_draws, predict_alpha)
+        if attack_draws < 1:
+            raise UserError(f"attack_draws is {attack_draws}; it must be at least 1")
     classes, flags = inspect(model, data)
     smoothed = None if noise is None else smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
     judged_by = None if smoothed is None else _Judged(smoothed, predict_draws, predict_alpha)
@@ -93,6 +99,7 @@ def attacked(
         "form": None if smoothed is None else smoothed.base.form.settings(),
     }
     device = device_of(model)
+    _try(model, data, attack, ball, targeted, classes, options)
 
     def judge(rows: Tensor) -> list[dict[str, Any]]:
         indices = data.indices[rows].tolist()
@@ -160,6 +167,16 @@ def _targets(
     raise UserError(f"targeted is {targeted!r}; it must be random or least_likely, or left out")
 
 
+def _try(
+    model: Classifier, data: Dataset, attack: str, ball: Ball, targeted: str | None, classes: int, o: dict[str, Any]
+) -> None:
+    """A step on one image, so that what the attack refuses is refused before anything is computed."""
+    o = {**o, "steps": min(o["steps"], 1), "restarts": min(o["restarts"], 2)}
+    x, y = data.pixels([0]).to(device_of(model)), data.labels[:1].to(device_of(model))
+    with evaluating(model), frozen(model):
+        _run(attack, model, x, y, ball, _targets(targeted, model, x, y, classes, [0]), [0], o)
+
+
 def _run(
     attack: str,
     logits: Classifier,
@@ -173,5 +190,5 @@ def _run(
     if ball.eps == 0:  # an attack with no room: judged all the same, so that curves start at 0
         o = {**o, "step_size": None}
     if attack == "fgsm":
-        return ATTACKS[attack](logits, x, y, ball=ball, loss=o["loss"], targets=targets)
+        return ATTACKS[attack](logits, x, y, ball=ball, step_size=o["step_size"], loss=o["loss"], targets=targets)
     return ATTACKS[attack](logits, x, y, ball=ball, targets=targets, keys=keys, **o)

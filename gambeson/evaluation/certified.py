@@ -1,20 +1,18 @@
 """Certified robustness: counts under noise, bounds, and the radius of every certificate that the noise allows."""
 
-from math import floor, log2
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gambeson.certificates import max_radius
 from gambeson.data import Dataset
 from gambeson.errors import UserError
+from gambeson.evaluation.budgets import certify_budget
 from gambeson.evaluation.plan import Evaluation, Pairs, device_of, examples, inspect
 from gambeson.inference import Form, rows_are_independent, serve
 from gambeson.noise import lattice, parse
 from gambeson.sampling import BLOCK
 from gambeson.smoothed.hard import Smoothed
-from gambeson.stats import largest_p_lower
 from gambeson.types import Classifier
 
 
@@ -38,11 +36,10 @@ def certified(
     no fixed function of its input, and for an (n, alpha) with which no outcome can be certified.
     """
     data = examples(data)
+    certify_budget(draws, select_draws, alpha)
     classes, flags = inspect(model, data)
     smoothed = smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
-    check_budget(draws, select_draws, alpha)
     form, values = smoothed.base.form, data.images[0].numel()
-    tau, scale = smoothed.tau(values), smoothed.noise.noise.scale
     settings = {
         "noise": smoothed.noise.noise.name,
         "select_draws": select_draws,
@@ -52,8 +49,8 @@ def certified(
         "seed": seed,
         "block": BLOCK,
         "form": form.settings(),
-        "tau": tau,
-        "max_radius": {c.name: max_radius(c.name, draws, alpha, scale, tau) for c in smoothed.certificates()},
+        "tau": smoothed.tau(values),
+        "max_radius": smoothed.largest_radii(draws, alpha, values),
         "rounding_distance": smoothed.rounding_distance(values),
     }
 
@@ -89,16 +86,3 @@ def smooth(model: Classifier, data: Dataset, *, noise: str, seed: int, form: For
 def default_form(model: Classifier) -> Form:
     memory = "channels_last" if isinstance(model, nn.Module) else "contiguous"
     return Form("float32", memory, 200, torch.get_num_threads(), device_of(model).type)  # type: ignore[arg-type]
-
-
-def check_budget(draws: int, select_draws: int, alpha: float) -> None:
-    """Refuse budgets with which even unanimous draws certify nothing: a lower bound alpha^(1/n) <= 1/2."""
-    if not 0 < alpha < 1:
-        raise UserError(f"alpha is {alpha}; it must lie strictly between 0 and 1 (0.001 is customary)")
-    if select_draws < 1:
-        raise UserError(f"select_draws is {select_draws}; it must be at least 1 (100 is customary)")
-    needed = floor(-log2(alpha)) + 1
-    if draws < needed or largest_p_lower(draws, alpha) <= 0.5:
-        raise UserError(
-            f"draws is {draws} at alpha {alpha}: even if all agreed, nothing could be certified; give draws >= {needed}"
-        )

@@ -7,7 +7,7 @@ different keys, so they cannot be the same draws.
 
 from dataclasses import dataclass
 from math import nextafter, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,14 @@ from gambeson.sampling import Counts, count, to_lattice
 from gambeson.stats import lower, top_and_rest
 
 ABSTAIN = -1
+
+
+class Bounds(NamedTuple):
+    """On the selected class alone at alpha; and on it and the largest other class together at alpha."""
+
+    one_sided: float
+    lower: float
+    upper: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +63,9 @@ class Smoothed:
         select = self._count(pixels, select_draws, "certify", index, "select")
         estimate = self._count(pixels, draws, "certify", index, "estimate")
         selected = int(select.classes.argmax())
-        tau = self.tau(pixels.numel())
-        p_lower = shift(float(lower(int(estimate.classes[selected]), draws, alpha)), -tau)
-        two_lower, two_upper = top_and_rest(estimate.classes, selected, alpha, draws)
-        two_lower, two_upper = shift(float(two_lower), -tau), shift(float(two_upper), tau)
-        two_upper = min(two_upper, 1 - two_lower)
-        radii, scale = {}, self.noise.noise.scale
-        for certificate in self.certificates():
-            radii[certificate.name] = float(certificate.radius(p_lower, None, scale))
-            radii[certificate.name + "_two_sided"] = float(certificate.radius(two_lower, two_upper, scale))
-        abstains = p_lower <= 0.5
+        bounds = self.bounds(estimate.classes, selected, draws, alpha, pixels.numel())
+        radii = self.radii(bounds)
+        abstains = bounds.one_sided <= 0.5
         return {
             "predict": ABSTAIN if abstains else selected,
             "reason": "p_lower <= 1/2" if abstains else None,
@@ -72,12 +73,36 @@ class Smoothed:
             "select_counts": select.classes.tolist(),
             "counts": estimate.classes.tolist(),
             "nonfinite": estimate.nonfinite,
-            "p_lower": p_lower,
-            "p_lower_two_sided": two_lower,
-            "p_upper_two_sided": two_upper,
+            "p_lower": bounds.one_sided,
+            "p_lower_two_sided": bounds.lower,
+            "p_upper_two_sided": bounds.upper,
             "radii": radii,
             "radii_real": self._real_radii(pixels, radii),
         }
+
+    def bounds(self, counts: NDArray[np.int64], selected: int, draws: int, alpha: float, values: int) -> Bounds:
+        """Bounds at `alpha` on the selected class, alone and against all others, moved outward by tau."""
+        tau = self.tau(values)
+        one_sided = shift(float(lower(int(counts[selected]), draws, alpha)), -tau)
+        p_lower, p_upper = top_and_rest(counts, selected, alpha, draws)
+        p_lower, p_upper = shift(float(p_lower), -tau), shift(float(p_upper), tau)
+        return Bounds(one_sided, p_lower, min(p_upper, 1 - p_lower))
+
+    def radii(self, bounds: Bounds) -> dict[str, float]:
+        """The radius of every certificate that the noise allows: NAME from the one-sided bound, NAME_two_sided
+        from the pair.
+        """
+        found, scale = {}, self.noise.noise.scale
+        for certificate in self.certificates():
+            found[certificate.name] = float(certificate.radius(bounds.one_sided, None, scale))
+            found[certificate.name + "_two_sided"] = float(certificate.radius(bounds.lower, bounds.upper, scale))
+        return found
+
+    def largest_radii(self, draws: int, alpha: float, values: int) -> dict[str, float]:
+        """What can be certified at most: the radii when all draws agree."""
+        unanimous = np.zeros(self.classes, dtype=np.int64)
+        unanimous[0] = draws
+        return self.radii(self.bounds(unanimous, 0, draws, alpha, values))
 
     def certificates(self) -> list[Certificate]:
         return applicable(self.noise.noise.kind)

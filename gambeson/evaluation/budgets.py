@@ -1,0 +1,36 @@
+"""Numbers of draws with which no outcome could decide anything are refused before any is made."""
+
+from math import floor, log2
+
+from gambeson.errors import UserError
+from gambeson.stats import largest_p_lower
+
+
+def certify_budget(draws: int, select_draws: int, alpha: float) -> None:
+    """Refuse what certifies nothing even if all draws agree: a lower bound alpha^(1/n) <= 1/2."""
+    _check_alpha("alpha", alpha)
+    if select_draws < 1:
+        raise UserError(f"select_draws is {select_draws}; it must be at least 1 (100 is customary)")
+    needed = floor(-log2(alpha)) + 1
+    if draws < needed or largest_p_lower(draws, alpha) <= 0.5:
+        raise UserError(
+            f"draws is {draws} at alpha {alpha}: even if all agreed, nothing could be certified; give draws >= {needed}"
+        )
+
+
+def predict_budget(draws: int, alpha: float) -> None:
+    """Refuse what abstains even if all draws agree: a two-sided binomial test at 2^(1-n) > alpha."""
+    _check_alpha("predict_alpha", alpha)
+    needed = 1
+    while 2.0 ** (1 - needed) > alpha:
+        needed += 1
+    if draws < needed:
+        raise UserError(
+            f"predict_draws is {draws} at predict_alpha {alpha}: even if all agreed, the prediction would abstain; "
+            f"give predict_draws >= {needed}"
+        )
+
+
+def _check_alpha(name: str, alpha: float) -> None:
+    if not 0 < alpha < 1:
+        raise UserError(f"{name} is {alpha}; it must lie strictly between 0 and 1 (0.001 is customary)")

@@ -1,0 +1,150 @@
+"""Accuracy under attack: settings complete, judged anew, resumed to the bit, smoothed by composition."""
+
+import pytest
+import torch
+
+from gambeson.errors import UserError
+from gambeson.evaluation import attacked, clean
+from gambeson.evaluation.attacked import attacked as evaluate
+from gambeson.geometry import distance
+from gambeson.schema import check_record, check_settings
+
+NOISE = {"noise": "gaussian:0.2", "attack_draws": 4, "predict_draws": 200}
+
+
+def accuracy(records) -> float:
+    return sum(r["correct"] for r in records) / len(records)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"norm": "l2", "eps": 1.0}, {"norm": "l1", "eps": 4.0}, {"attack": "fgsm"}, {"eps": 0.0},
+        {"attack": "fgsm", "eps": 0.0}, {"targeted": "random"}, {"targeted": "least_likely"}, NOISE,
+        {"attack": "fgsm", **NOISE}, {"restarts": 2, "loss": "margin", "step_rule": "adam"}, {"random_start": False},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_and_records_are_complete(trained, options) -> None:
+    kept = []
+    options = {"eps": 0.1, "steps": 4, **options}
+    evaluation = attacked(trained.model, trained.data, **options, keep=lambda *batch: kept.append(batch))
+    settings = check_settings("attacked", evaluation.settings)
+    assert settings["target"] == ("smoothed" if "noise" in options else "base")
+    assert (settings["form"] is None) == ("noise" not in options)
+    records = list(evaluation)
+    indices, x, x_adv = (torch.cat(parts) for parts in zip(*kept, strict=True))
+    assert indices.tolist() == [r["index"] for r in records]
+    assert torch.equal(x, trained.data.pixels())
+    measured = distance(x_adv.double() - x.double(), settings["norm"])
+    assert [r["distance"] for r in records] == measured.tolist()
+    assert (measured <= options["eps"]).all()
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1
+    for record in records:
+        check_record("attacked", {"evaluation": "x", **record})
+        assert record["correct"] == (record["predict"] == record["label"])
+        assert (record["target"] is None) == ("targeted" not in options)
+    if "noise" not in options:  # judged anew on what is returned
+        with torch.no_grad():
+            assert [r["predict"] for r in records] == trained.model(x_adv).argmax(1).tolist()
+        if "targeted" not in options:
+            assert [r["success"] for r in records] == [not r["correct"] for r in records]
+        else:
+            assert [r["success"] for r in records] == [r["predict"] == r["target"] for r in records]
+
+
+@pytest.mark.parametrize("attack", ["pgd", "fgsm"])
+def test_no_room_gives_the_natural_accuracy(trained, attack) -> None:
+    records = list(attacked(trained.model, trained.data, eps=0.0, attack=attack))
+    natural = list(clean(trained.model, trained.data))
+    assert [r["predict"] for r in records] == [r["predict_clean"] for r in records] == [r["predict"] for r in natural]
+    assert not any(r["distance"] for r in records)
+
+
+def test_accuracy_falls_with_eps_and_steps(trained) -> None:
+    curve = [accuracy(list(attacked(trained.model, trained.data, eps=eps))) for eps in (0, 0.05, 0.1, 0.2, 1)]
+    assert curve == sorted(curve, reverse=True)
+    assert curve[-1] == 0
+    one = accuracy(list(attacked(trained.model, trained.data, eps=0.1, attack="fgsm")))
+    assert curve[2] <= one
+
+
+def test_what_fgsm_is_told_is_what_it_does(trained) -> None:
+    """A step size is used; a step rule that it does not know is not recorded."""
+    evaluation = attacked(trained.model, trained.data, eps=0.2, attack="fgsm", step_size=0.05, step_rule="adam")
+    assert (evaluation.settings["step_size"], evaluation.settings["step_rule"], evaluation.settings["steps"]) == (
+        0.05,
+        "sign",
+        1,
+    )
+    assert max(record["distance"] for record in evaluation) == pytest.approx(0.05, rel=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"restarts": 2}, {"targeted": "random"}, NOISE], ids=str)
+@pytest.mark.parametrize("cut", [1, 16, 30])
+def test_resumed_records_are_the_same(trained, without_seconds, options, cut) -> None:
+    def begin():
+        return evaluate(trained.model, trained.data, eps=0.1, steps=3, batch=16, **options)
+
+    whole = without_seconds(begin())
+    done = {record["index"] for record in whole[:cut]}
+    assert without_seconds(begin().records(done)) == whole[cut:]
+
+
+def test_the_smoothed_classifier_is_what_is_attacked(trained) -> None:
+    """Under attack it is right no more often; and an attack that sees the noise hurts it more than no attack."""
+    data = trained.data.subset(range(30))
+    options = {"norm": "l2", "noise": "gaussian:0.3", "attack_draws": 8, "predict_draws": 300}
+    none = list(attacked(trained.model, data, eps=0.0, **options))
+    some = list(attacked(trained.model, data, eps=1.5, steps=10, **options))
+    assert all(r["correct"] == (r["predict_clean"] == r["label"]) for r in none)
+    assert [r["predict_clean"] for r in none] == [r["predict_clean"] for r in some]
+    assert accuracy(none) > 0.7
+    assert accuracy(some) < accuracy(none) - 0.3
+
+
+def test_abstentions_are_not_correct(trained) -> None:
+    records = list(attacked(trained.model, trained.data, eps=0.6, norm="l2", **{**NOISE, "predict_draws": 20}))
+    abstained = [r for r in records if r["predict"] == -1]
+    assert abstained
+    assert not any(r["correct"] for r in abstained)
+
+
+def test_the_model_is_left_as_it_was_found(trained) -> None:
+    before = {name: tensor.clone() for name, tensor in trained.model.state_dict().items()}
+    required = [p.requires_grad for p in trained.model.parameters()]
+    state = torch.random.get_rng_state()
+    list(attacked(trained.model, trained.data, eps=0.1, steps=2, **NOISE))
+    assert all(torch.equal(before[name], tensor) for name, tensor in trained.model.state_dict().items())
+    assert [p.requires_grad for p in trained.model.parameters()] == required
+    assert all(p.grad is None for p in trained.model.parameters())
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eps": -0.1}, "eps is -0.1"),
+        ({"eps": float("nan")}, "eps is nan"),
+        ({"eps": 8}, "write 8/255, not 8"),
+        ({"norm": "l3"}, "norm is 'l3'"),
+        ({"attack": "pdg"}, "attack is 'pdg'; known: .*pgd"),
+        ({"targeted": "given"}, "random or least_likely"),
+        ({"noise": "gaussian"}, "noise"),
+        ({"loss": "hinge"}, "loss"),
+        ({"step_rule": "newton"}, "step_rule"),
+        ({"steps": 0}, "steps"),
+        ({"restarts": 0}, "restarts"),
+        ({"step_size": -1.0}, "step_size"),
+        ({"noise": "gaussian:0.2", "attack_draws": 0}, "attack_draws"),
+        ({"noise": "gaussian:0.2", "predict_draws": 0}, "predict_draws"),
+        ({"noise": "gaussian:0.2", "predict_alpha": 1.5}, "predict_alpha"),
+        ({"noise": "gaussian:0.2", "predict_draws": 10}, "would abstain; give predict_draws >= 11"),
+        ({"restarts": 3, "random_start": False}, "turn random_start on"),
+    ],
+    ids=str,
+)
+def test_wrong_options_are_refused_before_anything_is_computed(trained, options, message) -> None:
+    with pytest.raises(UserError, match=message):
+        attacked(trained.model, trained.data, **{"eps": 0.1, **options})

@@ -1,0 +1,149 @@
+"""Certificates of a whole data set: settings complete, budgets that certify nothing refused, resumed to the bit."""
+
+import pytest
+import torch
+from scipy.stats import binomtest
+from torch import nn
+
+from gambeson.certificates import applicable, max_radius
+from gambeson.errors import UserError
+from gambeson.evaluation import attacked, certified, clean
+from gambeson.evaluation.budgets import certify_budget, predict_budget
+from gambeson.inference import Form
+from gambeson.schema import check_record, check_settings
+from gambeson.stats import largest_p_lower
+
+SMALL = {"draws": 500, "select_draws": 20}
+
+
+@pytest.mark.parametrize("noise", ["gaussian:0.2", "laplace:0.15", "uniform:0.25"])
+def test_records_and_settings_are_complete_and_coherent(trained, noise) -> None:
+    data = trained.data.subset(range(15))
+    evaluation = certified(trained.model, data, noise=noise, **SMALL)
+    settings = check_settings("certified", evaluation.settings)
+    one_sided = {certificate.name for certificate in applicable(noise.split(":")[0])}
+    names = one_sided | {name + "_two_sided" for name in one_sided}
+    assert set(settings["max_radius"]) == names
+    scale = float(noise.split(":")[1])
+    records = list(evaluation)
+    for record in records:
+        check_record("certified", {"evaluation": "x", **record})
+        assert set(record["radii"]) == set(record["radii_real"]) == names
+        assert (sum(record["counts"]), sum(record["select_counts"])) == (500, 20)
+        assert record["correct"] == (record["predict"] == record["label"])
+        for name in names:
+            assert 0 <= record["radii_real"][name] <= record["radii"][name] <= settings["max_radius"][name]
+    for name in one_sided:
+        assert settings["max_radius"][name] == max_radius(name, 500, 0.001, scale, settings["tau"])
+    assert sum(record["correct"] for record in records) >= 10
+    assert max(r["counts"][r["selected"]] for r in records) == 500  # so that the largest radius is reached
+    for name in names:
+        best = max(record["radii"][name] for record in records)
+        assert best == pytest.approx(settings["max_radius"][name], rel=1e-9)  # reached, and never exceeded
+
+
+@pytest.mark.parametrize("cut", [1, 4])
+def test_resumed_records_are_the_same(trained, without_seconds, cut) -> None:
+    data = trained.data.subset(range(6))
+    whole = without_seconds(certified(trained.model, data, noise="uniform:0.4", **SMALL))
+    done = {record["index"] for record in whole[:cut]}
+    assert without_seconds(certified(trained.model, data, noise="uniform:0.4", **SMALL).records(done)) == whole[cut:]
+
+
+def test_an_images_record_does_not_depend_on_the_others(trained, without_seconds) -> None:
+    """Its noise is keyed by its stable index, not by its place."""
+    whole = without_seconds(certified(trained.model, trained.data.subset([3, 4, 5]), noise="uniform:0.4", **SMALL))
+    alone = without_seconds(certified(trained.model, trained.data.subset([4]), noise="uniform:0.4", **SMALL))
+    assert alone == whole[1:2]
+
+
+def test_the_batch_of_the_form_changes_no_count(trained, without_seconds) -> None:
+    """With a model whose arithmetic is exact."""
+
+    class Exact(nn.Module):
+        def forward(self, x):
+            cells = (x * 255).round().flatten(1)
+            return torch.stack([cells[:, 0], cells[:, 1], cells[:, 2]], 1)
+
+    data = trained.data.subset(range(4))
+    forms = [Form("float32", "contiguous", batch) for batch in (100, 200, 300, 700)]
+    found = [
+        without_seconds(certified(Exact().eval(), data, noise="uniform:0.4", form=form, **SMALL)) for form in forms
+    ]
+    assert all(records == found[0] for records in found)
+
+
+@pytest.mark.parametrize(
+    ("draws", "select_draws", "alpha", "message"),
+    [
+        (9, 100, 0.001, "nothing could be certified; give draws >= 10"),
+        (10, 100, 2**-10, "give draws >= 11"),
+        (0, 100, 0.001, "give draws >= 10"),
+        (-5, 100, 0.5, "give draws >= 2"),
+        (1, 100, 0.5, "give draws >= 2"),
+        (100, 0, 0.001, "select_draws is 0"),
+        (100, 100, 0.0, "strictly between"),
+        (100, 100, 1.0, "strictly between"),
+        (100, 100, float("nan"), "strictly between"),
+    ],
+)
+def test_budgets_that_certify_nothing_are_refused(trained, draws, select_draws, alpha, message) -> None:
+    with pytest.raises(UserError, match=message):
+        certified(trained.model, trained.data, draws=draws, select_draws=select_draws, alpha=alpha)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.05, 0.01, 0.001, 1e-6])
+def test_budgets_are_refused_exactly_where_unanimous_draws_certify_nothing(alpha) -> None:
+    for draws in range(1, 25):
+        if largest_p_lower(draws, alpha) > 0.5:
+            certify_budget(draws, 1, alpha)
+        else:
+            with pytest.raises(UserError, match="give draws"):
+                certify_budget(draws, 1, alpha)
+
+
+@pytest.mark.parametrize("noise", ["gauss:0.5", "gaussian", "gaussian:0"])
+def test_unknown_noises_are_refused(trained, noise) -> None:
+    with pytest.raises(UserError, match="noise"):
+        certified(trained.model, trained.data, noise=noise)
+
+
+class Subtly(nn.Module):
+    """Rows that mix below the tolerance of the guards, in the last bits."""
+
+    def __init__(self, inner) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x) * (1 + 1e-5 * x.mean())
+
+
+def test_a_form_whose_rows_are_not_independent_is_refused(trained) -> None:
+    model = Subtly(trained.model).eval()
+    assert clean(model, trained.data).flags == []
+    with pytest.raises(UserError, match=r"not eligible.*other rows"):
+        certified(model, trained.data)
+    with pytest.raises(UserError, match="not eligible"):
+        attacked(model, trained.data, eps=0.1, noise="gaussian:0.2")
+
+
+def test_certified_radii_hold_under_attack(trained) -> None:
+    """The order that must hold: no attack on the same smoothed classifier inside the radius changes the class."""
+    data = trained.data.subset(range(20))
+    sure = {r["index"]: r for r in certified(trained.model, data, noise="gaussian:0.2", draws=2000, select_draws=50)}
+    options = {"norm": "l2", "steps": 5, "attack_draws": 8, "predict_draws": 500}
+    found = list(attacked(trained.model, data, eps=0.15, noise="gaussian:0.2", **options))
+    inside = [r for r in found if r["distance"] < sure[r["index"]]["radii_real"]["gaussian_l2"]]
+    assert len(inside) >= 10
+    assert all(r["predict"] in (-1, sure[r["index"]]["selected"]) for r in inside)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.1, 0.01, 0.001])
+def test_predictions_are_refused_exactly_where_unanimous_draws_abstain(alpha) -> None:
+    for draws in range(1, 15):
+        if binomtest(draws, draws, 0.5).pvalue <= alpha:
+            predict_budget(draws, alpha)
+        else:
+            with pytest.raises(UserError, match="give predict_draws"):
+                predict_budget(draws, alpha)
