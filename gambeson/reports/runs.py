@@ -1,6 +1,7 @@
 """A run folder as arrays: every record is checked against the schema, and a broken one is named by file and line."""
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,9 @@ def _images(evaluation: Line, lines: list[Line]) -> Images:
 
 def _certified(evaluation: Line, lines: list[Line]) -> list[Certified]:
     settings = evaluation["settings"]
-    images = _images(evaluation, lines)
     return [
         Certified(
-            images=images,
+            images=_certified_images(evaluation, lines, name),
             evaluation=evaluation["id"],
             certificate=name,
             norm="l1" if "_l1" in name else "l2",
@@ -94,6 +94,14 @@ def _certified(evaluation: Line, lines: list[Line]) -> list[Certified]:
         )
         for name in lines[0]["radii"]
     ]
+
+
+def _certified_images(evaluation: Line, lines: list[Line], certificate: str) -> Images:
+    """Each certificate abstains by itself, where its own radius is 0: another one may see more in the same counts."""
+    images = _images(evaluation, lines)
+    certain = np.array([line["radii"][certificate] > 0 for line in lines])
+    predict = np.where(certain, _column(lines, "selected"), -1)
+    return replace(images, predict=predict, correct=predict == images.label)
 
 
 def _attacked(run: Run, evaluation: Line, lines: list[Line]) -> Attacked:
