@@ -150,8 +150,10 @@ def step_size_within_eps(run: Run) -> Check:
 
 
 def _same_classifier(certified: dict[str, Any], attacked: dict[str, Any]) -> bool:
+    """And a norm that the certificate knows: an l2 radius says nothing about an attack in linf."""
     same = all(certified[field] == attacked[field] for field in ("noise", "form"))
-    return attacked["target"] == "smoothed" and same
+    norm = any(name.endswith(f"_{attacked['norm']}") for name in certified["max_radius"])
+    return attacked["target"] == "smoothed" and same and norm
 
 
 def _conflict(before: dict[str, Any], after: dict[str, Any], attacked: dict[str, Any]) -> bool:

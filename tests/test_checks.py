@@ -1,0 +1,271 @@
+"""Checks: each passes on honest records and fires on planted fraud, written through the writer that real runs use."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import binom
+
+from gambeson.checks import (
+    certified_not_above_attacked,
+    model_contract,
+    one_step_not_better,
+    run_checks,
+    step_size_within_eps,
+    success_grows_with_eps,
+)
+from gambeson.models.flag import doubt
+from gambeson.records import Run
+
+HEADER: dict[str, Any] = {
+    "name": "run", "method": None, "method_settings": None, "dataset": "toy", "model": None, "classes": ["a", "b"],
+    "shape": [1, 2, 2], "levels": 255, "seed": None, "model_hash": "m", "data_hash": None, "versions": {},
+    "device": "cpu", "threads": 1,
+}  # fmt: skip
+DATA = {"dataset": "toy", "split": "test", "rule": "all test images", "levels": 255, "fingerprint": "f"}
+FORM = {"dtype": "float32", "memory": "contiguous", "batch": 100, "threads": 1, "device": "cpu"}
+CERTIFIED: dict[str, Any] = {
+    "noise": "gaussian:0.5", "select_draws": 10, "draws": 100, "alpha": 0.001, "budget": "fixed", "seed": 0,
+    "block": 100, "form": FORM, "tau": 1e-9, "max_radius": {"gaussian_l2": 1.0}, "rounding_distance": {"l2": 0.1},
+}  # fmt: skip
+IMAGES = 50
+
+
+def attack(eps: float = 0.1, **changed: Any) -> dict[str, Any]:
+    settings = {
+        "attack": "pgd", "target": "base", "norm": "linf", "eps": eps, "steps": 20, "step_size": eps / 10,
+        "step_rule": "sign", "loss": "cross_entropy", "restarts": 1, "random_start": True, "early_stop": True,
+        "projection": "exact", "box": (0.0, 1.0), "targeted": None, "noise": None, "attack_draws": None,
+        "redraw": None, "predict_draws": None, "predict_alpha": None, "seed": 0, "form": None,
+    }  # fmt: skip
+    return {**settings, **changed}
+
+
+def smoothed(eps: float = 0.3, **changed: Any) -> dict[str, Any]:
+    more = {"target": "smoothed", "noise": "gaussian:0.5", "attack_draws": 16, "redraw": False, "predict_draws": 1000}
+    return attack(eps, **{"norm": "l2", **more, "predict_alpha": 0.001, "form": FORM, **changed})
+
+
+def common(index: int) -> dict[str, Any]:
+    return {"index": index, "hash": f"hash {index}", "label": 1, "seconds": 0.1}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run.create(tmp_path / "run", HEADER)
+
+
+def write(run: Run, kind: str, settings: dict[str, Any], records: list[dict[str, Any]], examples: int = IMAGES, **data):
+    with run.writing() as writer:
+        evaluation = writer.evaluation(kind, settings, {**DATA, **data}, examples, "gambeson", "2026-01-01T00:00:00")
+        for record in records:
+            evaluation.append(record)
+
+
+def attacked(
+    run: Run, settings: dict[str, Any], fooled: int | set[int], images: int = IMAGES, start: int = 0, **changed
+):
+    """Records of an attack that fools the first so many images, or these."""
+    chosen = set(range(fooled)) if isinstance(fooled, int) else fooled
+    records = []
+    for index in range(start, start + images):
+        success = index in chosen
+        fields = {"predict_clean": 1, "predict": 0 if success else 1, "correct": not success, "success": success}
+        fields |= {"loss": 1.0, "distance": settings["eps"] * 0.99, "target": None}
+        records.append({**common(index), **fields, **changed})
+    write(run, "attacked", settings, records)
+
+
+def certified(run: Run, radius: float = 0.5, settings: dict[str, Any] | None = None, **changed: Any) -> None:
+    radii = {"gaussian_l2": radius, "renyi_l2": radius / 2, "gaussian_l2_two_sided": 9.0}
+    fields = {
+        "predict": 1,
+        "correct": True,
+        "reason": None,
+        "selected": 1,
+        "select_counts": [0, 10],
+        "counts": [0, 100],
+    }
+    fields |= {"nonfinite": 0, "p_lower": 0.9, "p_lower_two_sided": 0.9, "p_upper_two_sided": 0.1}
+    fields |= {"radii": {**radii, "gaussian_l2": radius + 1}, "radii_real": radii}
+    write(run, "certified", settings or CERTIFIED, [{**common(i), **fields, **changed} for i in range(IMAGES)])
+
+
+def test_without_records_nothing_is_claimed(run: Run) -> None:
+    verdicts = {check.check: check.verdict for check in run_checks(run)}
+    assert verdicts.pop("model_contract") == "pass"
+    assert set(verdicts.values()) == {"not_run"}
+    assert len(verdicts) == 4
+    for check in run_checks(run):
+        assert check.meaning
+        assert check.next_step
+        assert check.record()["check"] == check.check
+
+
+def test_an_honest_run_passes(run: Run) -> None:
+    certified(run, radius=0.3)
+    attacked(run, smoothed(0.2), fooled=0)
+    attacked(run, smoothed(0.6), fooled=30)  # beyond the radius, attacks may succeed
+    for eps, fooled in ((0.0, 2), (0.1, 20), (0.2, 40)):
+        attacked(run, attack(eps), fooled)
+    attacked(run, attack(0.1, attack="fgsm", steps=1, step_size=0.1), fooled=15)
+    assert {check.check: check.verdict for check in run_checks(run)} == dict.fromkeys(
+        (
+            "model_contract",
+            "certified_not_above_attacked",
+            "success_grows_with_eps",
+            "one_step_not_better",
+            "step_size_within_eps",
+        ),
+        "pass",
+    )
+
+
+# certified_not_above_attacked
+
+
+def test_a_radius_above_an_attack_fails(run: Run) -> None:
+    certified(run, radius=0.5)
+    attacked(run, smoothed(0.3), fooled=30)
+    check = certified_not_above_attacked(run)
+    assert (check.verdict, check.value) == ("fail", 30)
+    assert "unsound" in check.next_step
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_conflicts_fail_beyond_what_alpha_allows(run: Run, extra: int) -> None:
+    allowed = int(binom.isf(1e-6, IMAGES, 0.001))
+    assert binom.sf(allowed, IMAGES, 0.001) <= 1e-6 < binom.sf(allowed - 1, IMAGES, 0.001)
+    certified(run)
+    attacked(run, smoothed(), fooled=allowed + extra)
+    check = certified_not_above_attacked(run)
+    assert (check.verdict, check.value, check.threshold) == ("fail" if extra else "pass", allowed + extra, allowed)
+
+
+def test_fresh_noise_decides(run: Run) -> None:
+    certified(run)
+    attacked(run, smoothed(), fooled=30)
+    asked = []
+
+    def rejudge(evaluation: dict[str, Any], index: int) -> int | None:
+        asked.append((evaluation["settings"]["attack"], index))
+        return {0: 1, 1: -1, 2: None}.get(index % 4, 0)  # the certified class, an abstention, unknown, another class
+
+    check = certified_not_above_attacked(run, rejudge)
+    assert asked == [("pgd", index) for index in range(30)]
+    assert check.value == sum(index % 4 in (2, 3) for index in range(30))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        attack(0.3, norm="l2"), smoothed(0.3, noise="gaussian:0.25"), smoothed(0.3, norm="linf"),
+        smoothed(0.3, form={**FORM, "dtype": "bfloat16"}),
+    ],
+    ids=["base classifier", "other noise", "other norm", "other form"],
+)  # fmt: skip
+def test_other_classifiers_and_norms_are_not_compared(run: Run, settings: dict[str, Any]) -> None:
+    certified(run)
+    attacked(run, settings, fooled=40)
+    assert certified_not_above_attacked(run).verdict == "not_run"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"predict": -1, "success": True}, {"distance": 0.5}, {"hash": "another image"}, {"predict": 1}],
+    ids=["abstains", "at the radius", "another image", "the same class"],
+)
+def test_what_is_no_conflict(run: Run, changed: dict[str, Any]) -> None:
+    certified(run)
+    attacked(run, smoothed(), fooled=40, **changed)
+    assert certified_not_above_attacked(run).verdict != "fail"
+
+
+def test_the_attack_counts_against_the_selected_class_not_the_label(run: Run) -> None:
+    """A certificate of a wrong class is a certificate: an attack that moves it is a conflict."""
+    certified(run, selected=0, predict=0, correct=False)
+    attacked(run, smoothed(), fooled=0)  # predicts 1, the label, inside the radius
+    assert certified_not_above_attacked(run).value == IMAGES
+
+
+# success_grows_with_eps
+
+
+def test_accuracy_that_rises_with_eps_is_doubted(run: Run) -> None:
+    for eps, fooled in ((0.0, 2), (0.1, 30), (0.2, 25), (0.4, 50)):
+        attacked(run, attack(eps), fooled)
+    check = success_grows_with_eps(run)
+    assert check.verdict == "doubt"
+    assert check.value == pytest.approx(5 / IMAGES)
+
+
+def test_different_attacks_are_not_compared_over_eps(run: Run) -> None:
+    attacked(run, attack(0.1), 30)
+    attacked(run, attack(0.2, norm="l2"), 10)
+    attacked(run, attack(0.3, steps=1), 5)
+    attacked(run, smoothed(0.4, norm="linf"), 5)
+    assert success_grows_with_eps(run).verdict == "not_run"
+
+
+def test_of_several_step_sizes_at_one_eps_the_strongest_counts(run: Run) -> None:
+    attacked(run, attack(0.1), 30)
+    attacked(run, attack(0.1, step_size=1e-6), 3)
+    attacked(run, attack(0.2), 40)
+    assert success_grows_with_eps(run).verdict == "pass"
+    attacked(run, attack(0.1, step_size=0.05), 45)
+    assert success_grows_with_eps(run).verdict == "doubt"
+
+
+def test_an_unfinished_attack_is_not_compared(run: Run) -> None:
+    attacked(run, attack(0.1), 30)
+    attacked(run, attack(0.2), set(), images=5)
+    assert success_grows_with_eps(run).verdict == "not_run"
+
+
+# one_step_not_better
+
+
+def test_one_step_that_beats_many_is_doubted(run: Run) -> None:
+    attacked(run, attack(0.1), set(range(10)))
+    attacked(run, attack(0.1, attack="fgsm", steps=1, step_size=0.1), set(range(5, 12)))
+    check = one_step_not_better(run)
+    assert (check.verdict, check.value) == ("doubt", 2 / IMAGES)  # per image: in total, many steps fool more
+    assert "masked" in check.next_step
+
+
+@pytest.mark.parametrize("changed", [{"eps": 0.2}, {"norm": "l2"}, {"targeted": "random"}])
+def test_one_step_is_compared_at_equal_terms_only(run: Run, changed: dict[str, Any]) -> None:
+    attacked(run, attack(0.1), 0)
+    attacked(run, attack(**{"eps": 0.1, "attack": "fgsm", "steps": 1, **changed}), 40)
+    assert one_step_not_better(run).verdict == "not_run"
+
+
+def test_one_step_is_compared_on_the_same_images_only(run: Run) -> None:
+    attacked(run, attack(0.1), 0)
+    attacked(run, attack(0.1, attack="fgsm", steps=1), 40, hash="another split")
+    assert one_step_not_better(run).verdict == "not_run"
+
+
+# step_size_within_eps
+
+
+def test_a_step_longer_than_the_ball_is_doubted(run: Run) -> None:
+    attacked(run, attack(0.1), 5)
+    assert step_size_within_eps(run).verdict == "pass"
+    attacked(run, attack(0.1, step_size=0.15), 5)
+    check = step_size_within_eps(run)
+    assert (check.verdict, check.value, check.threshold) == ("doubt", pytest.approx(1.5), 1)
+    assert "eps/10" in check.next_step
+
+
+def test_steps_at_eps_zero_and_of_one_step_attacks_do_not_count(run: Run) -> None:
+    attacked(run, attack(0.0, step_size=1.0), 5)
+    attacked(run, attack(0.1, attack="fgsm", step_size=0.125), 5)
+    assert step_size_within_eps(run).verdict == "not_run"
+
+
+def test_doubts_about_the_model_are_told(run: Run) -> None:
+    check = model_contract([doubt("probabilities", "remove the last softmax")])
+    assert (check.verdict, check.value, check.meaning) == ("doubt", 1, "remove the last softmax")
+    assert model_contract([]).verdict == "pass"
+    assert run_checks(run, flags=[doubt("a", "b")])[0].verdict == "doubt"
