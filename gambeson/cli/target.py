@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from gambeson import __version__, models
+from gambeson import recipe as recipes
 from gambeson.cli.progress import progress
 from gambeson.data import Dataset, load
 from gambeson.errors import UserError
@@ -54,13 +55,16 @@ def resolve(
     if Path(target).is_dir():
         run = Run.open(target)
         name, model = data or run.header["dataset"], _trained(run, weights, mean, std)
-        images = choose(name, data_dir, split, every, limit)
+        if name is None:
+            raise UserError(f"{target} does not say which data it is for: give --data NAME")
+        images = choose(name, data_dir, split, every, limit, **_held_out(run))
     else:
+        model = _given(target, weights, mean, std)
         if data is None or out is None:
             raise UserError(
                 f"{target} is not a run folder: give --data NAME and --out RUN (the folder for its records)"
             )
-        images, model = choose(data, data_dir, split, every, limit), _given(target, weights, mean, std)
+        images = choose(data, data_dir, split, every, limit)
         run = Run.create(out, header(out.resolve().name, model, images, place, model_name=target))
     return Target(run, model.to(place).eval(), images, subset_rule(split, every, limit))
 
@@ -113,8 +117,10 @@ def command() -> str:
     return " ".join(["gambeson", *(Path(word).name if word.startswith("/") else word for word in sys.argv[1:])])
 
 
-def choose(name: str, data_dir: Path | None, split: str, every: int, limit: int | None) -> Dataset:
-    chosen = load(name, split, data_dir=data_dir).every(every, limit)
+def choose(
+    name: str, data_dir: Path | None, split: str, every: int, limit: int | None, validation: int = 0, seed: int = 0
+) -> Dataset:
+    chosen = load(name, split, data_dir=data_dir, validation=validation, seed=seed).every(every, limit)
     if not len(chosen):
         raise UserError(f"{name} {split}: no image is left with --every {every} --limit {limit}")
     return chosen
@@ -139,8 +145,16 @@ def numbers(text: str, what: str) -> list[float]:
     """Comma-separated numbers; fractions are welcome: `0,8/255,0.1`."""
     try:
         return [float(Fraction(word.strip())) for word in text.split(",")]
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise UserError(f"{what} is {text!r}; give numbers separated by commas, for example 0,2/255,0.1") from None
+
+
+def _held_out(run: Run) -> dict[str, int]:
+    """Which training images this run was validated on: its recipe knows."""
+    if not (run.path / "recipe.toml").exists():
+        return {}
+    recipe = recipes.load(run.path)
+    return {"validation": recipe.data.validation, "seed": recipe.seed}
 
 
 def _trained(run: Run, weights: Path | None, mean: str | None, std: str | None) -> nn.Module:
