@@ -272,3 +272,19 @@ def test_bfloat16_and_augmentation_run() -> None:
                    channels_last=True, **QUICK)  # fmt: skip
     assert model[0].weight.dtype == torch.float32
     assert result.metrics[-1]["loss"] > 0
+
+
+def test_validation_is_in_evaluation_mode_and_changes_nothing() -> None:
+    def fresh() -> nn.Sequential:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            layers = [nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Dropout(0.9), nn.Linear(8, 3)]
+            return nn.Sequential(nn.Flatten(), *layers)
+
+    watched, alone = fresh(), fresh()
+    result = train(watched, [(X, Y)], validation=[(X, Y)], **QUICK)
+    train(alone, [(X, Y)], **QUICK)
+    for name, value in alone.state_dict().items():
+        assert torch.equal(value, watched.state_dict()[name])
+    right = (watched.eval()(X).argmax(1) == Y).double().mean().item()
+    assert result.metrics[-1]["validation_accuracy"] == pytest.approx(right)
