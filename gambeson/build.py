@@ -107,7 +107,7 @@ def from_recipe(recipe: Recipe, data_dir: str | Path | None = None) -> Objects:
     if spec.validation:
         held = data.load(spec.name, "validation", data_dir=data_dir, validation=spec.validation, seed=recipe.seed)
     with torch.random.fork_rng([]):
-        torch.manual_seed(key(recipe.seed, "initial weights") % 2**63)
+        torch.default_generator.manual_seed(key(recipe.seed, "initial weights") % 2**63)
         channels, height, width = images.images.shape[1:]
         model = models.build(
             recipe.model.name, classes=len(images.classes), shape=(channels, height, width), **recipe.model.options
@@ -151,6 +151,6 @@ def train_recipe(
         identity=recipe.model_dump(),
         **recipe.train.model_dump(),
     )
-    if run is not None:
+    if run is not None and result.rank == 0:
         (Path(run) / "recipe.toml").write_text(recipes.dump(recipe))
     return result

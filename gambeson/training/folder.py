@@ -37,7 +37,9 @@ def resume(session: Session, road: Road) -> None:
 def finish(session: Session, road: Road) -> dict[str, Any]:
     """Write the weights, then the cost: a folder with cost.json is a finished run."""
     run, fabric = road.run, road.fabric
-    if run is not None and (run / "cost.json").exists() and (run / "model.safetensors").exists():
+    finished = run is not None and (run / "cost.json").exists() and (run / "model.safetensors").exists()
+    fabric.barrier()  # before anyone writes: all ranks give the same answer
+    if run is not None and finished:
         return dict(read_json(run / "cost.json"))
     if run is not None and fabric.is_global_zero:
         for name, player in session.players.items():

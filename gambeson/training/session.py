@@ -41,6 +41,13 @@ def seeded(seed: int, purpose: str, rank: int, device: torch.device) -> torch.Ge
     return torch.Generator(device).manual_seed(key(seed, purpose, rank) % 2**63)
 
 
+def seed_global(seed: int, rank: int, device: torch.device) -> None:
+    """Torch's own generators, of the CPU and of `device`: dropout draws from them."""
+    torch.default_generator.manual_seed(key(seed, "dropout", rank) % 2**63)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(key(seed, "dropout", rank) % 2**63)
+
+
 def pack(session: Session, fabric: "Fabric") -> dict[str, Any]:
     """Tensors, numbers and strings only. Every rank calls it: the generators' states of all ranks go in."""
     device = fabric.device

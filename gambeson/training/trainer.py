@@ -10,7 +10,6 @@ from torch import nn
 
 from gambeson.data import Dataset
 from gambeson.errors import UserError
-from gambeson.keys import key
 from gambeson.losses import Loss
 from gambeson.training.distributed import same_everywhere, start
 from gambeson.training.fit import require_fit
@@ -22,17 +21,21 @@ from gambeson.training.plan import make_plan
 from gambeson.training.players import Players, as_losses, as_players, make_optimizer
 from gambeson.training.pool import place, pool
 from gambeson.training.road import Progress, Road
-from gambeson.training.session import Session, seeded
+from gambeson.training.session import Session, seed_global, seeded
 
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The trained model (player "model", or the first), all players, the lines of metrics.jsonl, cost.json's fields."""
+    """The trained model (player "model", or the first), all players, the lines of metrics.jsonl, cost.json's fields.
+
+    `rank` is this process's number: with several devices, only rank 0 has anything to write or to print.
+    """
 
     model: nn.Module
     players: Mapping[str, nn.Module]
     metrics: list[dict[str, Any]]
     cost: dict[str, Any]
+    rank: int = 0
 
 
 def train(
@@ -108,7 +111,7 @@ def train(
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(cuda):
-            torch.manual_seed(key(seed, "dropout", fabric.global_rank) % 2**63)
+            seed_global(seed, fabric.global_rank, fabric.device)
             resume(session, road)
             with deferred_interrupt() as asked:
                 lines = run_steps(session, road, asked)
@@ -119,4 +122,4 @@ def train(
     finally:
         for module, training in modes:
             module.training = training
-    return TrainResult(players.get("model", next(iter(players.values()))), players, lines, spent)
+    return TrainResult(players.get("model", next(iter(players.values()))), players, lines, spent, fabric.global_rank)
