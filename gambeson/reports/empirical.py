@@ -11,6 +11,7 @@ from gambeson.reports.series import Attacked, Images, Source
 from gambeson.reports.shares import Share
 
 VARYING = ("eps", "step_size")  # what may differ along one curve; the step only in proportion to eps
+STEP = "step_size / eps"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +47,27 @@ class Curve:
 def curves(source: Source) -> list[Curve]:
     """The attacks of a run, those that differ only in eps joined; eps 0 is the accuracy on the same, clean images."""
     groups: dict[str, list[Attacked]] = {}
+    unmoved = [attacked for attacked in source.attacked if attacked.settings["eps"] == 0]
     for attacked in source.attacked:
-        key = json.dumps([card(attacked), sorted(attacked.images.index.tolist())], sort_keys=True)
-        groups.setdefault(key, []).append(attacked)
+        if attacked.settings["eps"] > 0:
+            groups.setdefault(_key(attacked), []).append(attacked)
+    for attacked in unmoved:  # without room no step is taken: it belongs to every curve that is alike but for the steps
+        alike = [group for group in groups.values() if _key(group[0], step=False) == _key(attacked, step=False)]
+        for group in alike or [groups.setdefault(_key(attacked), [])]:
+            group.append(attacked)
     return [_curve(source, group) for group in groups.values()]
+
+
+def _key(attacked: Attacked, step: bool = True) -> str:
+    settings = card(attacked) if step else {**card(attacked), STEP: None}
+    return json.dumps([settings, sorted(attacked.images.index.tolist())], sort_keys=True)
 
 
 def card(attacked: Attacked) -> dict[str, Any]:
     """All settings but eps; the step size as a fraction of eps, so that one card can serve a whole curve."""
     settings = {name: value for name, value in attacked.settings.items() if name not in VARYING}
     eps, step = attacked.settings["eps"], attacked.settings["step_size"]
-    return {**settings, "step_size / eps": None if eps == 0 else float(f"{step / eps:.6g}")}
+    return {**settings, STEP: None if eps == 0 else float(f"{step / eps:.6g}")}
 
 
 def card_key(curve: Curve) -> str:
