@@ -6,4 +6,4 @@ class UserError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run that failed although the command was right: a torn disk, a confirmed unsound certificate (exit status 1)."""
+    """A run that failed although the command was right: a full disk, an unsound certificate (exit status 1)."""

@@ -51,6 +51,8 @@ def train_run(chosen: "Recipe", out: Path, data_dir: Path | None, device: str, d
         )
     finally:
         bar.close()
+    if result.rank != 0:  # one process writes
+        return out
     data: Dataset = load(
         chosen.data.name, "train", data_dir=data_dir, validation=chosen.data.validation, seed=chosen.seed
     )

@@ -12,7 +12,7 @@ from gambeson.records import Run, write_json
 from gambeson.reports.logs import COLUMNS
 from gambeson.reports.naming import file_stem
 from gambeson.reports.numbers import significant_down
-from gambeson.reports.runs import read_run
+from gambeson.reports.runs import answer, read_run
 
 Row = dict[str, Any]
 
@@ -64,13 +64,14 @@ def _tsv(run: Run, out: Path) -> list[Path]:
 
 
 def _log_row(run: Run, settings: Row, certificate: str, record: Row) -> Row:
-    abstained = record["predict"] == -1
+    predict = answer(record, certificate)
+    abstained = predict == -1
     first = (
         record["index"],
         record["label"],
-        record["predict"],
+        predict,
         "0.0" if abstained else significant_down(record["radii"][certificate]),
-        int(record["correct"]),
+        int(predict == record["label"]),
         str(timedelta(seconds=record["seconds"])),
     )
     return {

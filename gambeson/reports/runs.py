@@ -96,11 +96,17 @@ def _certified(evaluation: Line, lines: list[Line]) -> list[Certified]:
     ]
 
 
+def answer(record: Line, certificate: str) -> int:
+    """What a certificate answers: the selected class where its own radius is above 0, else an abstention (-1).
+
+    Each certificate abstains by itself: another one may see more in the same counts.
+    """
+    return int(record["selected"]) if record["radii"][certificate] > 0 else -1
+
+
 def _certified_images(evaluation: Line, lines: list[Line], certificate: str) -> Images:
-    """Each certificate abstains by itself, where its own radius is 0: another one may see more in the same counts."""
     images = _images(evaluation, lines)
-    certain = np.array([line["radii"][certificate] > 0 for line in lines])
-    predict = np.where(certain, _column(lines, "selected"), -1)
+    predict = np.array([answer(line, certificate) for line in lines], dtype=np.int64)
     return replace(images, predict=predict, correct=predict == images.label)
 
 
