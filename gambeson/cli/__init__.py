@@ -47,15 +47,13 @@ def main() -> None:
     except (RunError, OSError, MemoryError) as error:
         _fail(console, error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on where this one ended")
-        sys.exit(130)
+    except SystemExit as leaving:  # how typer passes a Ctrl-C on
+        if leaving.code == 130:
+            console.print("stopped; the same command goes on where this one ended")
+        raise
 
 
 def _fail(console: Console, error: BaseException) -> None:
     console.print("error:", style="bold red", end=" ")
     console.print(" ".join(str(error).split()) or type(error).__name__, markup=False)
 
-
-if __name__ == "__main__":
-    main()

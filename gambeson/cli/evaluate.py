@@ -66,15 +66,18 @@ def attack(
     radii = numbers(eps, "--eps")
     if noise:
         parse(noise)
-    _clean(found)
-    for radius in radii:
-        images = Adversarial(found.run.path, keep)
-        evaluation = attacked(
+    kept = [Adversarial(found.run.path, keep) for _ in radii]
+    plans = [
+        attacked(
             found.model, found.data, eps=radius, norm=norm, attack=attack, steps=steps, step_size=step_size,  # type: ignore[arg-type]
             step_rule=step_rule, loss=loss, restarts=restarts, random_start=random_start, targeted=targeted,
             noise=noise, attack_draws=attack_draws, predict_draws=predict_draws, predict_alpha=predict_alpha,
             seed=seed, form=form, keep=images.add,
-        )  # fmt: skip
+        )
+        for radius, images in zip(radii, kept, strict=True)
+    ]  # fmt: skip
+    _clean(found)
+    for radius, images, evaluation in zip(radii, kept, plans, strict=True):
         name = record(
             found, evaluation, f"{attack} {norm} eps {radius:.4g}" + (f" {noise}" if noise else ""), images.open
         )

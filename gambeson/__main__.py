@@ -1,0 +1,5 @@
+"""`python -m gambeson` is the command `gambeson`."""
+
+from gambeson.cli import main
+
+main()

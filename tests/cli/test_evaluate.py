@@ -1,0 +1,157 @@
+"""attack, certify and check on a trained run and on a model of the user's own."""
+
+import json
+
+import pytest
+import torch
+
+from gambeson.records import Run
+
+SMALL = ("--limit", 12)
+CERTIFY = ("--draws", 200, "--select-draws", 20, "--noise", "gaussian:0.25")
+
+
+def kinds(run) -> list[str]:
+    return sorted(evaluation["kind"] for evaluation in Run.open(run).evaluations())
+
+
+def test_the_whole_road(gambeson, run, tmp_path) -> None:
+    done = gambeson("attack", run, "--eps", "0,8/255,0.2", "--steps", 5, *SMALL)
+    assert done.status == 0, done.err
+    assert "natural accuracy" in done.out
+    assert "pgd linf eps 0.03137" in done.out
+    assert kinds(run) == ["attacked"] * 3 + ["clean"]
+    done = gambeson(
+        "attack", run, "--eps", "0.2", "--norm", "l2", "--noise", "gaussian:0.25", "--steps", 3,
+        "--predict-draws", 100, *SMALL,
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    done = gambeson("certify", run, *CERTIFY, *SMALL)
+    assert done.status == 0, done.err
+    assert "gaussian:0.25: 200 draws at alpha 0.001 certify at most gaussian_l2 0.4" in done.out
+    assert "gaussian_l2, certified accuracy at radius  0: " in done.out
+    done = gambeson("check", run)
+    assert done.status == 0, done.err
+    verdicts = {check["check"]: check["verdict"] for check in Run.open(run).checks()}
+    assert verdicts["certified_not_above_attacked"] == "pass"
+    assert verdicts["success_grows_with_eps"] == "pass"
+    assert verdicts["one_step_not_better"] == "not_run"
+    assert len(done.out.splitlines()) >= 5
+    done = gambeson("report", run, "--out", tmp_path / "report")
+    assert done.status == 0, done.err
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    assert summary["runs"][0]["examples"] == 12
+
+
+def test_every_image_has_its_record_and_every_record_its_evaluation(gambeson, run) -> None:
+    assert gambeson("certify", run, *CERTIFY, "--every", 50).status == 0
+    opened = Run.open(run)
+    (certified,) = opened.evaluations("certified")
+    assert certified["data"]["rule"] == "every 50th test image"
+    assert certified["command"].startswith("gambeson certify run --draws 200")
+    indices = [record["index"] for record in opened.records(certified["id"])]
+    assert indices == sorted(indices)
+    assert all(index % 50 == 0 for index in indices)
+    assert len(indices) == certified["examples"]
+    assert {record["evaluation"] for record in opened.records()} == {e["id"] for e in opened.evaluations()}
+
+
+def test_several_noises_at_once(gambeson, run) -> None:
+    words = ("--draws", 50, "--select-draws", 10, "--noise", "gaussian:0.25, laplace:0.2,uniform:0.5", "--limit", 3)
+    assert gambeson("certify", run, *words).status == 0
+    noises = {evaluation["settings"]["noise"] for evaluation in Run.open(run).evaluations("certified")}
+    assert noises == {"gaussian:0.25", "laplace:0.2", "uniform:0.5"}
+
+
+def test_the_noise_that_it_was_trained_with_is_the_default(gambeson, run) -> None:
+    done = gambeson("certify", run, "--draws", 50, "--select-draws", 10, "--limit", 3)
+    assert done.status == 0, done.err
+    (certified,) = Run.open(run).evaluations("certified")
+    assert certified["settings"]["noise"] == "gaussian:0.25"
+
+
+def test_the_same_command_does_nothing_twice(gambeson, run) -> None:
+    words = ("certify", run, *CERTIFY, *SMALL)
+    first = gambeson(*words)
+    before = (run / "records.jsonl").read_bytes()
+    second = gambeson(*words)
+    assert (second.status, second.out) == (0, first.out)
+    assert (run / "records.jsonl").read_bytes() == before
+
+
+def test_validation_images_are_those_of_the_recipe(gambeson, run) -> None:
+    assert gambeson("attack", run, "--split", "validation", "--steps", 1).status == 0
+    (clean,) = Run.open(run).evaluations("clean")
+    assert (clean["data"]["split"], clean["examples"]) == ("validation", 100)
+
+
+def test_check_fails_on_what_it_is_told_to(gambeson, run) -> None:
+    words = ("attack", run, "--eps", "0.1", "--step-size", "0.2", "--steps", 2, *SMALL)
+    assert gambeson(*words).status == 0
+    done = gambeson("check", run)
+    assert done.status == 0
+    assert "doubt    step_size_within_eps" in done.out
+    assert "next: Use a step size of eps/10" in done.out
+    done = gambeson("check", run, "--fail-on", "doubt")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+
+
+def test_a_model_that_changed_under_its_records_is_refused(gambeson, run) -> None:
+    from gambeson import models
+
+    model = models.load(run / "model.safetensors")
+    with torch.no_grad():
+        next(model.parameters()).add_(1e-3)
+    models.save(model, run / "model.safetensors")
+    done = gambeson("certify", run, *CERTIFY, *SMALL)
+    assert done.status == 2
+    assert "has changed since its header was written" in done.err
+
+
+@pytest.mark.parametrize("kind", ["attack", "certify"])
+def test_bring_your_own_model_with_weights_and_normalisation(gambeson, own, tmp_path, kind) -> None:
+    model = (f"{own.name}:bare", "--weights", "weights.pt", "--mean", "0.5", "--std", "0.25")
+    words = (*CERTIFY, *SMALL) if kind == "certify" else ("--eps", "0.05", "--steps", 3)
+    out = tmp_path / "records"
+    done = gambeson(kind, *model, "--data", "digits", "--out", out, *words)
+    assert done.status == 0, done.err
+    accuracy = float(done.out.split("natural accuracy ")[1].split()[0])
+    assert accuracy > 0.85
+    header = Run.open(out).header
+    assert (header["model"], header["dataset"], header["method"]) == (f"{own.name}:bare", "digits", None)
+    # The folder is a run: it can be evaluated again with the same weights, and with no others.
+    again = gambeson(kind, out, *model[1:], *words)
+    assert (again.status, again.out) == (0, done.out)
+    other = gambeson(kind, out, *model[1:5], "--std", "0.3", *words)
+    assert other.status == 2
+    assert "has changed" in other.err
+    another = gambeson(kind, *model[:3], "--data", "digits", "--out", out, *words)
+    assert another.status == 2
+    assert "records of another model" in another.err
+
+
+def test_forgotten_normalisation_is_doubted_aloud(gambeson, own, tmp_path) -> None:
+    (own.parent / "weights.pt").unlink()
+    words = (f"{own.name}:bare", "--data", "digits", "--out", tmp_path / "r", "--steps", 1)
+    done = gambeson("attack", *words)
+    assert done.status == 0, done.err
+    assert "doubt: " in done.err
+    assert "--mean/--std" in done.err
+
+
+def test_weights_that_gambeson_wrote_need_no_factory(gambeson, run, tmp_path) -> None:
+    words = (run / "model.safetensors", "--data", "digits", "--out", tmp_path / "copy", "--steps", 2, *SMALL)
+    done = gambeson("attack", *words)
+    assert done.status == 0, done.err
+    assert Run.open(tmp_path / "copy").header["model_hash"] == Run.open(run).header["model_hash"]
+
+
+def test_adversarial_images_are_kept(gambeson, run) -> None:
+    from safetensors.torch import load_file
+
+    assert gambeson("attack", run, "--eps", "0.1", "--steps", 2, "--limit", 30, "--keep", 4).status == 0
+    (attacked,) = Run.open(run).evaluations("attacked")
+    kept = load_file(run / "adversarial" / f"{attacked['id']}.safetensors")
+    assert kept["indices"].tolist() == [r["index"] for r in Run.open(run).records(attacked["id"])][:4]
+    assert (kept["x_adv"] - kept["x"]).abs().amax() <= 0.1 + 1e-6
+    assert kept["x"].shape == kept["x_adv"].shape == (4, 1, 8, 8)

@@ -1,0 +1,155 @@
+"""Help without torch, exit statuses, one clear line for every mistake."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gambeson as package
+
+COMMANDS = ["quickstart", "train", "attack", "certify", "check", "report", "export", "list", "data fetch"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(gambeson, command) -> None:
+    done = gambeson(*command.split(), "--help")
+    assert done.status == 0
+    assert f"Example: gambeson {command} " in " ".join(done.out.split())
+
+
+def test_help_does_not_import_torch() -> None:
+    words = [["--help"], ["--version"], *([*command.split(), "--help"] for command in COMMANDS)]
+    program = f"""
+import sys
+import gambeson
+from gambeson import cli
+for words in {words!r}:
+    sys.argv = ["gambeson", *words]
+    try:
+        cli.main()
+    except SystemExit as exit_:
+        assert not exit_.code, words
+heavy = {{"torch", "numpy", "scipy", "matplotlib", "pyarrow"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert package.__version__ in done.stdout
+
+
+MISTAKES = [
+    ("certify nowhere", "nowhere is no run folder"),
+    ("attack nowhere --eps 0.1", "nowhere is no run folder"),
+    ("check nowhere", "nowhere is no run folder"),
+    ("certify EMPTY", "header.json does not exist"),
+    ("train digits-nosy", "digits-noisy"),
+    ("train nowhere.toml", "nowhere.toml does not exist"),
+    ("train digits-plain --set train.epoch=3 --out OUT", "epochs"),
+    ("train digits-plain --set epochs --out OUT", "key=value"),
+    ("train digits-plain --set data.name=minst --out OUT", "mnist"),
+    ("list method", "methods"),
+    ("attack RUN --eps 0.1,x", "give numbers separated by commas"),
+    ("attack RUN --eps 8/0", "give numbers separated by commas"),
+    ("attack RUN --eps 1e999", "eps"),
+    ("attack RUN --eps nan", "give numbers separated by commas"),
+    ("attack RUN --eps=-0.1", "eps is -0.1"),
+    ("attack RUN --eps 8", "write 8/255, not 8"),
+    ("attack RUN --norm l3", "linf, l2, l1"),
+    ("attack RUN --attack pdg", "known: fgsm, pgd"),
+    ("attack RUN --steps 0", "steps is 0"),
+    ("attack RUN --loss hinge", "loss"),
+    ("attack RUN --noise gaussian", "kind:scale"),
+    ("attack RUN --noise gaussian:0.2 --predict-draws 5", "predict_draws >= 11"),
+    ("attack RUN --targeted given", "random or least_likely"),
+    ("certify RUN --noise gauss:0.5", "gaussian:0.5"),
+    ("certify RUN --noise gaussian:0.5,", "noise"),
+    ("certify RUN --noise gaussian:64", "in [0, 1] pixel units"),
+    ("certify RUN --draws 5", "give draws >= 10"),
+    ("certify RUN --alpha 0", "alpha is 0"),
+    ("certify RUN --select-draws 0", "select_draws is 0"),
+    ("certify RUN --every 0", "step"),
+    ("certify RUN --limit 0", "no image is left"),
+    ("certify RUN --split tset", "split"),
+    ("certify RUN --batch 0", "batch is 0"),
+    ("certify RUN --threads 0", "--threads is 0"),
+    ("certify RUN --dtype float16", "bfloat16"),
+    ("certify RUN --device tpu", "--device tpu"),
+    ("certify RUN --data digit", "Did you mean 'digits'"),
+    ("certify RUN --mean 0.5 --std 0.5", "holds its own weights and normalisation"),
+    ("check RUN --fail-on pass", "--fail-on"),
+    ("certify MINE:bare", "--data NAME and --out RUN"),
+    ("certify MINE:bare --data digits", "--data NAME and --out RUN"),
+    ("certify MINE:bare --data digit --out OUT", "Did you mean 'digits'"),
+    ("certify MINE:nothing --data digits --out OUT", "has no 'nothing'"),
+    ("certify MINE:broken --data digits --out OUT", "no such luck"),
+    ("certify nowhere.at.all:x --data digits --out OUT", "no module named 'nowhere'"),
+    ("certify MINE:narrow --data digits --out OUT --noise gaussian:0.5", "7 logits but the data has 10 classes"),
+    ("certify MINE:with_dropout --data digits --out OUT --noise gaussian:0.5", "answers differently when asked twice"),
+    ("certify MINE:bare --data digits --out OUT", "--noise gaussian:0.5"),
+    ("certify MINE:bare --data digits --out OUT --weights nowhere.pt", "nowhere.pt does not exist"),
+    ("certify MINE:bare --data digits --out OUT --weights TEXT", "weights"),
+    ("certify MINE:narrow --data digits --out OUT --weights weights.pt", "weight"),
+    ("certify MINE:bare --data digits --out OUT --mean x", "give numbers"),
+    ("certify MINE:bare --data digits --out OUT --std 0", "std"),
+    ("certify TEXT --data digits --out OUT", "TEXT"),
+    ("data fetch minst", "mnist"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), MISTAKES, ids=[line for line, _ in MISTAKES])
+def test_mistakes_end_in_one_clear_line(gambeson, run, own, tmp_path, line, message) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "TEXT").write_text("not weights\n")
+    places = {"RUN": run, "OUT": tmp_path / "out", "EMPTY": tmp_path / "empty", "TEXT": tmp_path / "TEXT"}
+    words = [str(places.get(word, word)).replace("MINE", own.name) for word in line.split()]
+    done = gambeson(*words)
+    assert done.status == 2, done.err
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert not list(run.glob("evaluations/*"))  # and nothing was begun
+
+
+@pytest.mark.parametrize("line", ["attack", "certify RUN --drws 5", "attack RUN --steps many", "nothing", "data"])
+def test_commands_that_cannot_be_parsed(gambeson, line) -> None:
+    done = gambeson(*line.split())
+    assert done.status == 2
+    assert "Traceback" not in done.err
+
+
+def test_a_failed_run_is_status_1(gambeson, run, monkeypatch) -> None:
+    """A disk that is full is no mistake of the command."""
+    from gambeson import records
+
+    def full(file: object, line: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(records, "_append", full)
+    done = gambeson("attack", run, "--limit", 5)
+    assert done.status == 1
+    assert done.err == "error: [Errno 28] No space left on device\n"
+
+
+def test_lists(gambeson) -> None:
+    expected = {"attacks": "pgd", "certificates": "gaussian_l2", "datasets": "digits", "models": "lenet"}
+    for what, one in {**expected, "methods": "stability", "recipes": "digits-plain"}.items():
+        done = gambeson("list", what)
+        assert done.status == 0
+        assert one in done.out.split()
+
+
+def test_errors_keep_square_brackets(gambeson, tmp_path) -> None:
+    """They are text, not markup."""
+    done = gambeson("certify", tmp_path / "[red]x")
+    assert "[red]x is no run folder" in done.err
+
+
+def test_headers_hold_no_path_of_the_machine(gambeson, run) -> None:
+    assert gambeson("attack", run, "--limit", 3, "--steps", 2).status == 0
+    for path in [run / "header.json", *run.glob("evaluations/*.json")]:
+        assert str(run.parent) not in path.read_text()
+        json.loads(path.read_text())
+    assert Path(run / "records.jsonl").exists()

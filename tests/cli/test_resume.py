@@ -1,0 +1,82 @@
+"""Stopped at any moment, by Ctrl-C or by kill -9: the same command goes on, and the records are the same."""
+
+import random
+import signal
+import time
+
+from gambeson.records import Run, read_lines
+
+WORDS = ("--noise", "gaussian:0.25", "--draws", 2000, "--select-draws", 20, "--limit", 30, "--threads", 1)
+
+
+def without_seconds(run) -> list[dict]:
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in Run.open(run).records()]
+
+
+def certified(run) -> int:
+    return sum(record["evaluation"].startswith("certified") for record in read_lines(run / "records.jsonl"))
+
+
+def wait_for(run, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while certified(run) < count and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def copy(run):
+    import shutil
+
+    return shutil.copytree(run, run.parent / "stopped")
+
+
+def test_killed_and_resumed(gambeson, process, run) -> None:
+    stopped = copy(run)
+    assert gambeson("certify", run, *WORDS).status == 0
+    moments = random.Random(0)
+    for count in (1, 8):
+        running = process("certify", stopped, *WORDS)
+        wait_for(stopped, count)
+        time.sleep(moments.uniform(0, 0.05))
+        running.kill()
+        running.communicate()
+    assert count <= certified(stopped) < 30
+    assert gambeson("certify", stopped, *WORDS).status == 0
+    assert without_seconds(stopped) == without_seconds(run)
+    assert [e["id"] for e in Run.open(stopped).evaluations()] == [e["id"] for e in Run.open(run).evaluations()]
+
+
+def test_ctrl_c_leaves_a_run_that_resumes(gambeson, process, run) -> None:
+    stopped = copy(run)
+    assert gambeson("certify", run, *WORDS).status == 0
+    running = process("certify", stopped, *WORDS)
+    wait_for(stopped, 5)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in err
+    assert "the same command goes on" in err
+    assert 5 <= certified(stopped) < 30
+    assert gambeson("certify", stopped, *WORDS).status == 0
+    assert without_seconds(stopped) == without_seconds(run)
+
+
+def test_killed_attacks_keep_their_images(gambeson, process, run) -> None:
+    from safetensors.torch import load_file
+
+    words = ("--eps", "0.1", "--norm", "l2", "--noise", "gaussian:0.25", "--steps", 3, "--predict-draws", 100)
+    words = (*words, "--limit", 120, "--threads", 1)
+    stopped = copy(run)
+    assert gambeson("attack", run, *words).status == 0
+    running = process("attack", stopped, *words)
+    deadline = time.monotonic() + 60
+    while not list(stopped.glob("adversarial/*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.1)
+    running.kill()
+    running.communicate()
+    assert gambeson("attack", stopped, *words).status == 0
+    assert without_seconds(stopped) == without_seconds(run)
+    (name,) = (path.name for path in run.glob("adversarial/*.safetensors"))
+    whole, resumed = (load_file(folder / "adversarial" / name) for folder in (run, stopped))
+    assert all((whole[field] == resumed[field]).all() for field in ("x", "x_adv", "indices"))
+    assert len(whole["indices"]) == 120
