@@ -15,7 +15,7 @@ from gambeson.errors import UserError
 def test_train_and_validation_partition_the_training_part(validation, seed):
     whole = load("digits", "train")
     kept, held = split(whole, validation=validation, seed=seed)
-    assert (len(kept), len(held)) == (1437 - validation, validation)
+    assert (len(kept), len(held)) == (1438 - validation, validation)
     together = torch.cat([kept.indices, held.indices]).sort().values
     assert torch.equal(together, whole.indices)
 
