@@ -19,7 +19,7 @@ from gambeson.keys import generator, key
 from gambeson.models.modes import evaluating, frozen
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.soft import soft
-from gambeson.types import Ball, Classifier, Norm
+from gambeson.types import Ball, Classifier, Labels, Norm
 
 Keep = Callable[[Tensor, Tensor, Tensor], None]  # (indices, x, x_adv) of every finished batch
 
@@ -38,7 +38,7 @@ def attacked(
     restarts: int = 1,
     random_start: bool = True,
     early_stop: bool = True,
-    targeted: str | None = None,
+    targeted: str | Labels | None = None,
     noise: str | None = None,
     attack_draws: int = 16,
     predict_draws: int = 1000,
@@ -50,13 +50,14 @@ def attacked(
 ) -> Evaluation:
     """Attack `model` on every image and judge anew what the attack returns.
 
-    eps, step_size: in [0, 1] pixel units and in `norm`; step_size None is eps / 10. targeted: None, "random" or
-    "least_likely". noise (kind:scale) attacks the smoothed classifier instead of the base model: the attack sees
-    the log of the mean softmax over `attack_draws` fixed draws per image (Salman et al. 2019), and what it returns
-    is judged by PREDICT with `predict_draws` fresh draws at `predict_alpha`, which may abstain (predict -1, not
-    correct). keep: called with (indices, x, x_adv) of every finished batch, before its records come out. Records
-    hold predict_clean, predict, correct, success, loss, distance (float64, in `norm`). No default of an attack is
-    left out of `settings`: an evaluation without them cannot be written.
+    eps, step_size: in [0, 1] pixel units and in `norm`; step_size None is eps / 10. targeted: None, "random",
+    "least_likely", or a class per image, int64 (N,) in the order of `data`; success then means that class. noise
+    (kind:scale) attacks the smoothed classifier instead of the base model: the attack sees the log of the mean
+    softmax over `attack_draws` fixed draws per image (Salman et al. 2019), and what it returns is judged by
+    PREDICT with `predict_draws` fresh draws at `predict_alpha`, which may abstain (predict -1, not correct). keep:
+    called with (indices, x, x_adv) of every finished batch, before its records come out. Records hold
+    predict_clean, predict, correct, success, loss, distance (float64, in `norm`). No default of an attack is left
+    out of `settings`: an evaluation without them cannot be written.
     """
     data = examples(data)
     if attack not in ATTACKS:
@@ -89,7 +90,7 @@ def attacked(
         **options,
         "projection": "exact Euclidean projection on ball and box",
         "box": (0.0, 1.0),
-        "targeted": targeted,
+        "targeted": "given" if isinstance(targeted, Tensor) else targeted,
         "noise": None if smoothed is None else smoothed.noise.noise.name,
         "attack_draws": None if smoothed is None else attack_draws,
         "redraw": None if smoothed is None else False,
@@ -98,6 +99,8 @@ def attacked(
         "seed": seed,
         "form": None if smoothed is None else smoothed.base.form.settings(),
     }
+    if isinstance(targeted, Tensor) and len(targeted) != len(data):
+        raise UserError(f"targeted has {len(targeted)} classes for {len(data)} images; give one per image")
     device = device_of(model)
     _try(model, data, attack, ball, targeted, classes, options)
 
@@ -109,7 +112,8 @@ def attacked(
             logits = soft(model, _noise(smoothed, indices, attack_draws, x))
         keys = [key(seed, "attack", index) for index in indices]
         with evaluating(model), frozen(model):
-            targets = _targets(targeted, logits, x, y, classes, keys)
+            aim = targeted[rows] if isinstance(targeted, Tensor) else targeted
+            targets = _targets(aim, logits, x, y, classes, keys)
             result = _run(attack, logits, x, y, ball, targets, keys, options)
             if keep is not None:
                 keep(data.indices[rows], x.cpu(), result.x_adv.cpu())
@@ -155,26 +159,35 @@ def _noise(smoothed: Smoothed, indices: list[int], draws: int, x: Tensor) -> Ten
 
 
 def _targets(
-    targeted: str | None, logits: Classifier, x: Tensor, y: Tensor, classes: int, keys: list[int]
+    targeted: str | Labels | None, logits: Classifier, x: Tensor, y: Tensor, classes: int, keys: list[int]
 ) -> Tensor | None:
     if targeted is None:
         return None
+    if isinstance(targeted, Tensor):
+        return targeted.to(y)
     if targeted == "random":
         return random_targets(y, classes, keys)
     if targeted == "least_likely":
         with torch.no_grad():
             return least_likely(logits, x, y)
-    raise UserError(f"targeted is {targeted!r}; it must be random or least_likely, or left out")
+    raise UserError(f"targeted is {targeted!r}; it must be random or least_likely, a class per image, or left out")
 
 
 def _try(
-    model: Classifier, data: Dataset, attack: str, ball: Ball, targeted: str | None, classes: int, o: dict[str, Any]
+    model: Classifier,
+    data: Dataset,
+    attack: str,
+    ball: Ball,
+    targeted: str | Labels | None,
+    classes: int,
+    o: dict[str, Any],
 ) -> None:
     """A step on one image, so that what the attack refuses is refused before anything is computed."""
     o = {**o, "steps": min(o["steps"], 1), "restarts": min(o["restarts"], 2)}
     x, y = data.pixels([0]).to(device_of(model)), data.labels[:1].to(device_of(model))
+    first = targeted[:1] if isinstance(targeted, Tensor) else targeted
     with evaluating(model), frozen(model):
-        _run(attack, model, x, y, ball, _targets(targeted, model, x, y, classes, [0]), [0], o)
+        _run(attack, model, x, y, ball, _targets(first, model, x, y, classes, [0]), [0], o)
 
 
 def _run(

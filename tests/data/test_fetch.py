@@ -164,7 +164,11 @@ def test_the_same_data_compressed_again_is_as_good(server, remote, tmp_path, nam
     assert server.asked == []
 
 
-@pytest.mark.parametrize("content", [b"", b"other", gzip.compress(b"other"), PACKED[:-30]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"other", gzip.compress(b"other"), PACKED[:-30]],
+    ids=["empty", "other", "packed other", "torn"],
+)
 def test_another_file_of_that_name_is_reported_not_replaced(server, remote, tmp_path, content):
     (tmp_path / "made-up").mkdir()
     file = tmp_path / "made-up" / "set.gz"

@@ -148,3 +148,18 @@ def test_the_model_is_left_as_it_was_found(trained) -> None:
 def test_wrong_options_are_refused_before_anything_is_computed(trained, options, message) -> None:
     with pytest.raises(UserError, match=message):
         attacked(trained.model, trained.data, **{"eps": 0.1, **options})
+
+
+def test_given_targets_are_aimed_at_and_recorded(trained) -> None:
+    targets = (trained.data.labels + 1) % 3
+    evaluation = attacked(trained.model, trained.data, eps=0.5, steps=4, targeted=targets)
+    assert check_settings("attacked", evaluation.settings)["targeted"] == "given"
+    records = list(evaluation)
+    assert [r["target"] for r in records] == targets.tolist()
+    assert [r["success"] for r in records] == [r["predict"] == r["target"] for r in records]
+    assert any(r["success"] for r in records)
+
+
+def test_one_target_per_image(trained) -> None:
+    with pytest.raises(UserError, match="give one per image"):
+        attacked(trained.model, trained.data, eps=0.5, targeted=torch.tensor([1, 2]))
