@@ -27,7 +27,7 @@ def exact(images: Tensor) -> Tensor:
 
 
 def served(function=exact, batch: int = 200) -> Served:
-    return serve(function, Form("float32", "contiguous", batch, 1, "cpu"))
+    return serve(function, Form("float32", "contiguous", batch, torch.get_num_threads(), "cpu"))
 
 
 def image(seed: int = 0) -> Tensor:
