@@ -1,6 +1,7 @@
 """Every example in the docs, the README, the examples folder and the docstrings runs."""
 
 import doctest
+import importlib.util
 import pkgutil
 import re
 import subprocess
@@ -14,7 +15,9 @@ import gambeson
 
 ROOT = Path(__file__).parents[1]
 PAGES = [path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if "```python" in path.read_text()]
-MODULES = [module.name for module in pkgutil.walk_packages(gambeson.__path__, "gambeson.")]
+MODULES = [
+    module.name for module in pkgutil.walk_packages(gambeson.__path__, "gambeson.") if "__main__" not in module.name
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -41,3 +44,13 @@ def test_an_example_runs(example: Path, tmp_path: Path) -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / link).exists(), link
+
+
+def test_tables_in_the_pages_are_those_of_the_records() -> None:
+    spec = importlib.util.spec_from_file_location("fill", ROOT / "results" / "fill.py")
+    assert spec is not None
+    assert spec.loader is not None
+    fill = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fill)
+    for page in fill.pages():
+        assert fill.filled(page) == page.read_text(), f"{page}: run `python results/fill.py`"

@@ -60,7 +60,7 @@ def load(name: str, split: str, *, data_dir: str | Path | None = None, validatio
 
     >>> data = load("digits", "train", validation=100)
     >>> len(data), tuple(data.pixels().shape), data.levels
-    (1337, (1337, 1, 8, 8), 16)
+    (1338, (1338, 1, 8, 8), 16)
     """
     source, colon, argument = name.partition(":")
     if source not in SOURCES or (source in ARGUMENTS) != bool(colon and argument):

@@ -27,7 +27,7 @@ def split(train: Dataset, *, validation: int, seed: int) -> tuple[Dataset, Datas
     >>> from gambeson.data.digits import digits
     >>> kept, held = split(digits("digits", "train"), validation=100, seed=0)
     >>> len(kept), len(held), held.split
-    (1337, 100, 'validation')
+    (1338, 100, 'validation')
     """
     if train.split != "train":
         raise UserError(f"{train.name}: only the train split may be divided, not {train.split!r}")
