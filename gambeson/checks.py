@@ -120,7 +120,7 @@ def one_step_not_better(run: Run) -> Check:
     many = [e for e in run.evaluations("attacked") if e["settings"]["attack"] == "pgd"]
     for one, other in product(run.evaluations("attacked"), many):
         same = all(one["settings"][k] == other["settings"][k] for k in ("norm", "eps", "target", "noise", "targeted"))
-        if one["settings"]["attack"] == "fgsm" and same:
+        if one["settings"]["attack"] == "fgsm" and one["settings"]["eps"] > 0 and same:
             robust = {(r["index"], r["hash"]): not r["success"] for r in run.records(other["id"])}
             both = [r for r in run.records(one["id"]) if (r["index"], r["hash"]) in robust]
             shares += [sum(r["success"] and robust[r["index"], r["hash"]] for r in both) / len(both)] if both else []

@@ -12,8 +12,8 @@ from gambeson.attacks.targets import least_likely, random_targets
 from gambeson.data import Dataset
 from gambeson.errors import UserError
 from gambeson.evaluation.budgets import predict_budget
-from gambeson.evaluation.certified import smooth
 from gambeson.evaluation.plan import Evaluation, Pairs, device_of, examples, inspect
+from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
 from gambeson.keys import generator, key
 from gambeson.models.modes import evaluating, frozen
@@ -65,7 +65,10 @@ def attacked(
     ball = Ball(norm, eps)
     if norm == "linf" and eps > 1:
         raise UserError(f"eps is {eps}; in linf, 1 reaches every image there is (write 8/255, not 8)")
-    steps = 1 if attack == "fgsm" else steps
+    if attack == "fgsm":  # one step from the image itself: what it does not do is not recorded either
+        if restarts != 1:
+            raise UserError(f"restarts is {restarts}; fgsm takes one step from the image: it must be 1 (or attack pgd)")
+        steps, early_stop = 1, True
     options = {
         "steps": steps,
         "step_size": (eps if attack == "fgsm" else eps / 10) if step_size is None else step_size,

@@ -2,17 +2,13 @@
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gambeson.data import Dataset
-from gambeson.errors import UserError
 from gambeson.evaluation.budgets import certify_budget
-from gambeson.evaluation.plan import Evaluation, Pairs, device_of, examples, inspect
-from gambeson.inference import Form, rows_are_independent, serve
-from gambeson.noise import lattice, parse
+from gambeson.evaluation.plan import Evaluation, Pairs, examples, inspect
+from gambeson.evaluation.smoothing import smooth
+from gambeson.inference import Form
 from gambeson.sampling import BLOCK
-from gambeson.smoothed.hard import Smoothed
 from gambeson.types import Classifier
 
 
@@ -31,9 +27,10 @@ def certified(
 
     noise: kind:scale in [0, 1] pixel units, `gaussian:sigma`, `laplace:b` or `uniform:half-width`. draws, select_draws:
     noisy copies that bound and that pick the class, n and n0. alpha: the failure probability of each image's
-    certificate. form: the inference form that is sampled (None: float32 with the threads that torch has).
-    Records hold counts, bounds and `radii` per certificate, in [0, 1] pixel units. Raises UserError for a model that is
-    no fixed function of its input, and for an (n, alpha) with which no outcome can be certified.
+    certificate. form: the inference form that is sampled (None: float32, channels_last where the model runs so, with
+    the threads that torch has). Records hold counts, bounds and `radii` per certificate, in [0, 1] pixel units. Raises
+    UserError for a model that is no fixed function of its input, and for an (n, alpha) with which no outcome can be
+    certified.
     """
     data = examples(data)
     certify_budget(draws, select_draws, alpha)
@@ -66,23 +63,3 @@ def certified(
         return [{**record, "correct": record["predict"] == int(data.labels[row])}]
 
     return Evaluation("certified", settings, data, 1, judge, flags)
-
-
-def smooth(model: Classifier, data: Dataset, *, noise: str, seed: int, form: Form | None, classes: int) -> Smoothed:
-    """The smoothed classifier of `model` on the lattice of `data`; a form that is not eligible is refused."""
-    grid = lattice(parse(noise), data.levels or 255)
-    served = serve(model, form or default_form(model))
-    probe = data.pixels(torch.arange(min(2, len(data)))).to(served.form.device)
-    probe = torch.cat([probe, probe.flip(-1), 1 - probe])
-    if not rows_are_independent(served, probe):
-        raise UserError(
-            f"form {served.form.settings()} is not eligible: an image's logits change when the other rows of the call "
-            "change; choose another form (--dtype float32, --memory contiguous, another --batch), or remove from the "
-            "model what mixes the images of a batch"
-        )
-    return Smoothed(served, grid, classes, seed)
-
-
-def default_form(model: Classifier) -> Form:
-    memory = "channels_last" if isinstance(model, nn.Module) else "contiguous"
-    return Form("float32", memory, 200, torch.get_num_threads(), device_of(model).type)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def pool(data: Dataset | Iterable[Any]) -> Pool:
 
 
 def place(data: Pool, device: torch.device) -> Pool:
-    """The pool on `device`, once, where it fits; else in pinned memory."""
+    """The pool on `device`, once, where it fits; else it stays in the host's memory."""
     if device.type == "cpu" or data.images.nbytes > RESIDENT:
         return data
     return Pool(data.images.to(device), data.labels.to(device), data.levels, data.fingerprint)

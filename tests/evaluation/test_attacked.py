@@ -142,6 +142,7 @@ def test_the_model_is_left_as_it_was_found(trained) -> None:
         ({"noise": "gaussian:0.2", "predict_alpha": 1.5}, "predict_alpha"),
         ({"noise": "gaussian:0.2", "predict_draws": 10}, "would abstain; give predict_draws >= 11"),
         ({"restarts": 3, "random_start": False}, "turn random_start on"),
+        ({"attack": "fgsm", "restarts": 5}, "fgsm takes one step"),
     ],
     ids=str,
 )

@@ -147,3 +147,23 @@ def test_predictions_are_refused_exactly_where_unanimous_draws_abstain(alpha) ->
         else:
             with pytest.raises(UserError, match="give predict_draws"):
                 predict_budget(draws, alpha)
+
+
+class Views(nn.Module):
+    """A model that flattens by `.view`, as many do: a channels_last activation cannot be viewed so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.last = nn.Conv2d(1, 2, 3), nn.Linear(2 * 2 * 2, 3)
+
+    def forward(self, x):
+        return self.last(self.features(x).view(-1, 8))
+
+
+def test_a_form_that_the_model_cannot_run_is_refused_with_the_one_that_it_can() -> None:
+    data = [(torch.rand(1, 4, 4), label % 3) for label in range(3)]
+    with pytest.raises(UserError, match="--memory contiguous for a model that calls"):
+        certified(Views().eval(), data, noise="gaussian:0.2", form=Form(memory="channels_last"), **SMALL)
+    chosen = certified(Views().eval(), data, noise="gaussian:0.2", **SMALL)
+    assert chosen.settings["form"]["memory"] == "contiguous"
+    assert len(list(chosen)) == 3
