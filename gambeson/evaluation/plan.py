@@ -63,20 +63,25 @@ def examples(data: Pairs, name: str = "examples") -> Dataset:
     if isinstance(data, Dataset):
         return data
     images, labels = [], []
-    for x, y in data:
-        x, y = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x), torch.as_tensor(y)
+    for number, pair in enumerate(data):
+        try:
+            x, y = pair
+            x, y = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x), torch.as_tensor(y)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"item {number} of the data is no pair (image, class) of numbers: {error}") from None
         images.append(x if x.dim() == 4 else x[None])
         labels.append(y.reshape(-1))
         if images[-1].dim() != 4 or images[-1].shape[1:] != images[0].shape[1:] or len(images[-1]) != len(labels[-1]):
             raise UserError(
-                f"item {len(images) - 1} of the data is x {tuple(x.shape)}, y {tuple(y.shape)}; give one image "
+                f"item {number} of the data is x {tuple(x.shape)}, y {tuple(y.shape)}; give one image "
                 "(C, H, W) and its class, or a batch (N, C, H, W) and N classes, all images of one shape"
             )
     if not images:
         raise UserError("the data holds no example; give an iterable of (x, y) that is not used up")
-    x, y = torch.cat(images).detach().cpu(), torch.cat(labels).detach().cpu().long()
+    x, y = torch.cat(images).detach().cpu(), torch.cat(labels).detach().cpu()
     if wrong := pixels(x) or labelled(x, y, int(y.max()) + 1):
         raise UserError(wrong.message)
+    y = y.long()
     classes = tuple(str(label) for label in range(max(2, int(y.max()) + 1)))
     return Dataset(name, "test", x.float(), y, None, classes, torch.arange(len(x)))
 
