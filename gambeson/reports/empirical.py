@@ -60,7 +60,8 @@ def curves(source: Source) -> list[Curve]:
 
 def _key(attacked: Attacked, step: bool = True) -> str:
     settings = card(attacked) if step else {**card(attacked), STEP: None}
-    return json.dumps([settings, sorted(attacked.images.index.tolist())], sort_keys=True)
+    images = attacked.images
+    return json.dumps([settings, sorted(images.index.tolist()), sorted(images.hash or ())], sort_keys=True)
 
 
 def card(attacked: Attacked) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gambeson.reports.curves import CUSTOMARY
 from gambeson.reports.naming import headlines
-from gambeson.reports.series import Array, Certified, Images, Source
+from gambeson.reports.series import Certified, Images, Source
 from gambeson.reports.shares import Share
 
 Entry = tuple[Source, Certified]
@@ -41,13 +41,13 @@ def fixed_radii(entries: Sequence[Entry], dataset: str | None) -> list[float]:
 
 def natural(source: Source, images: Images | None = None) -> Share | None:
     """Accuracy of the base classifier on clean images, without noise: of the same images where they were evaluated."""
-    known = [(clean.index, Share(clean.right, clean.total)) for clean in source.clean]
+    known = [(clean, Share(clean.right, clean.total)) for clean in source.clean]
     for attacked in source.attacked:
         if attacked.settings["target"] == "base":
             images_ = attacked.images
             right = int((attacked.predict_clean == images_.label).sum())
-            known.append((images_.index, Share(right, images_.total)))
-    same = [share for index, share in known if images is not None and _equal(index, images.index)]
+            known.append((images_, Share(right, images_.total)))
+    same = [share for other, share in known if images is not None and _equal(other, images)]
     return same[0] if same else (known[0][1] if known else None)
 
 
@@ -55,5 +55,8 @@ def data_name(source: Source, images: Images) -> str:
     return ", ".join(part for part in (source.dataset or "data not stated", images.rule) if part)
 
 
-def _equal(a: Array, b: Array) -> bool:
-    return bool(np.array_equal(np.sort(a), np.sort(b)))
+def _equal(a: Images, b: Images) -> bool:
+    """The same images: by index, and by content hash where both have one (another data set has the same indices)."""
+    if a.hash is not None and b.hash is not None:
+        return sorted(zip(a.index, a.hash, strict=True)) == sorted(zip(b.index, b.hash, strict=True))
+    return bool(np.array_equal(np.sort(a.index), np.sort(b.index)))

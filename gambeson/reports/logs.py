@@ -1,6 +1,7 @@
 """Per-image certification logs in the field's own format: idx, label, predict, radius, correct, time, tab-separated."""
 
 import math
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ def read_log(path: Path) -> Source:
     (https://github.com/locuslab/smoothing), unless a further column `certificate` says otherwise. Further columns
     that `gambeson export` writes (certificate, noise, alpha, select_draws, draws, max_radius) are used where present.
     """
-    with path.open() as file:
-        lines = [line.rstrip("\r\n") for line in file]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8 ({error}); restore the file") from None
     header = lines[0].split("\t")
     rows = [_row(path, number, header, line) for number, line in enumerate(lines[1:], start=2) if line.strip()]
     if not rows:
@@ -55,12 +58,12 @@ def read_log(path: Path) -> Source:
         certificate=certificate,
         norm="l1" if certificate is not None and "_l1" in certificate else "l2",
         noise=first.get("noise"),
-        alpha=_real(first.get("alpha")),
-        select_draws=_whole(first.get("select_draws")),
-        draws=_whole(first.get("draws")),
+        alpha=_number(path, first, "alpha", float),
+        select_draws=_number(path, first, "select_draws", int),
+        draws=_number(path, first, "draws", int),
         radius=np.array([float(row["radius"]) for row in rows]),
         radius_real=None,
-        max_radius=_real(first.get("max_radius")),
+        max_radius=_number(path, first, "max_radius", float),
         seconds=np.array([_seconds(row["time"]) for row in rows]),
     )
     fields: dict[str, Any] = {name: first[name] for name in ("method", "dataset") if name in first}
@@ -94,12 +97,12 @@ def _seconds(text: str) -> float:
     return timedelta(days=day, hours=int(hours), minutes=int(minutes), seconds=float(seconds)).total_seconds()
 
 
-def _real(text: str | None) -> float | None:
-    return None if text is None else float(text)
-
-
-def _whole(text: str | None) -> int | None:
-    return None if text is None else int(text)
+def _number(path: Path, first: dict[str, str], name: str, kind: Callable[[str], Any]) -> Any:
+    """A further column's number, as the first row has it; None where the log lacks it."""
+    try:
+        return kind(first[name]) if name in first else None
+    except ValueError as error:
+        raise UserError(f"{path}, line 2: {name}: {error}; correct the column or leave it out") from None
 
 
 def _stem(path: Path) -> str:

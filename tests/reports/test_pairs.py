@@ -1,9 +1,12 @@
 """Only equal images are compared."""
 
 import csv
+from dataclasses import replace
 
+import numpy as np
 from fake_runs import fake_run, images, write_log
 
+from gambeson.reports.grouping import natural
 from gambeson.reports.read import read
 from gambeson.reports.sections.pairs import pairs
 from gambeson.reports.sections.two_by_two import two_by_two
@@ -41,3 +44,12 @@ def test_a_log_is_paired_by_index_and_label(tmp_path):
     run = fake_run(tmp_path / "run", examples=12)
     assert "index and label" in pairs(read([run, log])).exhibits[0].caption
     assert "another label (image 0 first)" in pairs(read([run, other])).text[-1]
+
+
+def test_natural_accuracy_is_that_of_the_same_images_not_of_equal_indices(tmp_path):
+    (source,) = read([fake_run(tmp_path / "a", examples=10)])
+    (clean,) = source.clean
+    other = replace(clean, hash=tuple("other" for _ in clean.hash), correct=np.zeros(10, dtype=bool))
+    both = replace(source, clean=(other, clean))
+    assert natural(both, source.certified[0].images).count == clean.right
+    assert natural(both, other).count == 0

@@ -57,6 +57,23 @@ def test_neither_run_nor_log(tmp_path, content):
         read([path])
 
 
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (("alpha", "low"), "line 2: alpha"),
+        (("draws", "1e5"), "line 2: draws"),
+        (("note", "\udcff"), "no text in UTF-8"),
+    ],
+)
+def test_a_further_column_of_a_log_that_cannot_be_read(tmp_path, columns, words):
+    name, value = columns
+    log = tmp_path / "theirs.tsv"
+    text = f"idx\tlabel\tpredict\tradius\tcorrect\ttime\t{name}\n0\t7\t7\t0.9\t1\t0:00:01\t{value}\n"
+    log.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=words):
+        read([log])
+
+
 def test_missing_sources(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         read([tmp_path / "none"])

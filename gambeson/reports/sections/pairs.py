@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from gambeson.reports.exhibits import Exhibit, Section
-from gambeson.reports.grouping import Entry, by_data_and_norm, fixed_radii
+from gambeson.reports.grouping import Entry, by_data_and_norm, fixed_radii, natural
 from gambeson.reports.matching import matched
 from gambeson.reports.naming import certified_name, file_stem
 from gambeson.reports.series import Array, Certified, Source
@@ -45,6 +45,7 @@ def _row(a: Entry, b: Entry, left: Array, right: Array, radius: float) -> list[o
     return [
         *(certified_name(*a), certified_name(*b), radius, result.n, result.only_a, result.only_b),
         *(result.difference, result.lower, result.upper, result.p_value),
+        *(natural(source, series.images) for source, series in (a, b)),
     ]
 
 
@@ -59,6 +60,7 @@ def _exhibit(stem: str, norm: str, rows: list[list[object]], ways: set[str]) -> 
         *(Column("certified by a only", "count"), Column("certified by b only", "count")),
         *(Column("difference a − b", "signed"), Column(f"{level} interval, lower", "signed")),
         *(Column(f"{level} interval, upper", "signed"), Column("McNemar p", "probability")),
+        *(Column(f"natural accuracy (base, no noise) of {which}", "accuracy") for which in "ab"),
     ]
     text = f"Paired differences of certified accuracy, {norm} norm; images matched by {' or by '.join(sorted(ways))}."
     return Exhibit(stem, text, Table(columns, rows))
