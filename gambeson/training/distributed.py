@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 
 def start(device: str, devices: int, precision: str) -> "Fabric":
-    """Join (or launch) the processes of this run. `device` is auto, cpu, cuda or mps."""
+    """Join (or launch) the processes of this run. `device` is auto (cuda where there is one, else cpu), cpu or cuda."""
     from lightning_fabric import Fabric  # two seconds: not when this module is only imported
 
     if devices < 1:
         raise UserError(f"devices is {devices}; it must be >= 1")
+    if device == "auto":  # Fabric's own choice may be mps, which has no float64: sums, distances and attacks need it
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "mps":
+        raise UserError("device 'mps' has no float64 numbers, which Gambeson needs; use cpu")
     strategy, kind = "auto" if devices == 1 else "ddp", cast(Any, precision)
     try:
         fabric = Fabric(accelerator=device, devices=devices, strategy=strategy, precision=kind)

@@ -67,7 +67,7 @@ def train(
         optimizer, schedule, augment: a recipe's sections, e.g. {"name": "sgd", "lr": 0.1}.
         seed: order of the images, noise, augmentation, dropout. The initial weights are the caller's.
         run: folder for checkpoint.pt, metrics.jsonl, model.safetensors and cost.json; a run in it is resumed.
-        device, devices: auto, cpu, cuda or mps, and how many processes share each batch.
+        device, devices: auto, cpu or cuda, and how many processes share each batch.
         on_progress: called about twice a second, and after every epoch.
         identity: what a resumed run must agree on (default: all settings above).
         settings: `[train]` of a recipe: epochs, batch, precision, channels_last, keep, checkpoint_seconds, ratio_steps.

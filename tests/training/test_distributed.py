@@ -9,7 +9,8 @@ import shared_batch
 import torch
 from safetensors.torch import load_file
 
-from gambeson.training.distributed import slice_of
+from gambeson.errors import UserError
+from gambeson.training.distributed import slice_of, start
 from gambeson.training.session import seeded
 
 
@@ -49,3 +50,9 @@ def test_two_processes_equal_one_in_float64(tmp_path: Path) -> None:
         for first, second in zip(one["metrics"], two["metrics"], strict=True):
             assert first["terms"] == pytest.approx(second["terms"], abs=1e-12)
             assert first["validation_accuracy"] == second["validation_accuracy"]
+
+
+def test_a_device_without_float64_is_refused_and_auto_never_picks_it() -> None:
+    with pytest.raises(UserError, match="'mps' has no float64"):
+        start("mps", 1, "32-true")
+    assert start("auto", 1, "32-true").device.type in ("cpu", "cuda")
