@@ -10,8 +10,9 @@ from gambeson.losses import Loss
 from gambeson.recipe import Augment, Optimizer, Schedule, Train, check
 from gambeson.training import schedules
 
-# What may change between two sessions of one run: none of it can change a weight.
-FREE = ("checkpoint_seconds", "ratio_steps", "name")
+# What may change between two sessions of one run: none of it can change a weight. The recipe's own name, not the
+# method's or the optimiser's.
+FREE = ("train.checkpoint_seconds", "train.ratio_steps", "name")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def identity(plan: Plan, data: str, extra: Mapping[str, Any] | None) -> str:
 def require_same(before: str, now: str, where: str) -> None:
     """Refuse to go on with a run that was begun with other settings, naming the first that differ."""
     old, new = _flat(json.loads(before)), _flat(json.loads(now))
-    names = sorted(name for name in old.keys() | new.keys() if name.split(".")[-1] not in FREE)
+    names = sorted((old.keys() | new.keys()) - set(FREE))
     missing = "(not set)"
     changed = [
         f"{name} was {old.get(name, missing)}, now {new.get(name, missing)}"

@@ -222,6 +222,10 @@ def test_other_settings_or_other_data_are_refused(tmp_path: Path) -> None:
     train(network(), [(X, Y)], run=tmp_path, **QUICK)
     with pytest.raises(UserError, match=r"train\.epochs was 2, now 3.*another folder"):
         train(network(), [(X, Y)], run=tmp_path, **{**QUICK, "epochs": 3})
+    with pytest.raises(UserError, match=r"optimizer\.name was sgd, now adamw"):  # also where the key is a name
+        train(
+            network(), [(X, Y)], run=tmp_path, **{**QUICK, "optimizer": {**QUICK.get("optimizer", {}), "name": "adamw"}}
+        )
     with pytest.raises(UserError, match="training data was"):
         train(network(), [(X[:19], Y[:19])], run=tmp_path, **QUICK)
     train(network(), [(X, Y)], run=tmp_path, checkpoint_seconds=1.0, **QUICK)  # cannot change a weight
