@@ -132,8 +132,9 @@ def train_recipe(
     1
     """
     objects = from_recipe(recipe, data_dir)
-    if run is not None:
+    if run is not None and not (Path(run) / "recipe.toml").exists():
         Path(run).mkdir(parents=True, exist_ok=True)
+        (Path(run) / "recipe.toml").write_text(recipes.dump(recipe))
     result = train(
         objects.model,
         objects.train,

@@ -84,10 +84,10 @@ class Run:
         run = Run(Path(path))
         header = Header.model_validate({"schema": SCHEMA, **header}).model_dump(by_alias=True)
         if (run.path / "header.json").exists():
-            for field in ("model_hash", "shape", "classes"):
+            for field in ("model_hash", "shape", "classes", "dataset"):
                 if run.header[field] != header[field] and (run.path / "records.jsonl").exists():
                     raise UserError(
-                        f"{path} holds records of another model ({field} {run.header[field]!r}, "
+                        f"{path} holds records of another model or data set ({field} {run.header[field]!r}, "
                         f"now {header[field]!r}); choose another --out, or delete the folder"
                     )
         write_json(run.path / "header.json", header)
@@ -148,15 +148,43 @@ class Writer:
     file: IO[bytes]
 
     def evaluation(
-        self, kind: str, settings: dict[str, Any], data: dict[str, Any], examples: int, command: str, created: str
+        self,
+        kind: str,
+        settings: dict[str, Any],
+        data: dict[str, Any],
+        examples: int,
+        command: str,
+        created: str,
+        machine: dict[str, Any] | None = None,
+        flags: list[dict[str, str]] | None = None,
     ) -> "Evaluation":
-        """Begin or resume an evaluation; incomplete settings are refused before anything is computed."""
+        """Begin or resume an evaluation; incomplete settings are refused before anything is computed.
+
+        machine: what the last bits of logits depend on (device, threads, torch); an evaluation is not resumed on
+        another one. flags: the doubts about the model, kept with the evaluation.
+        """
         settings = check_settings(kind, settings)
         name = f"{kind}-{fingerprint([kind, settings, data])[:12]}"
         path = self.run.path / "evaluations" / f"{name}.json"
         if not path.exists():
-            fields = {"id": name, "kind": kind, "settings": settings, "command": command, "created": created}
-            write_json(path, {**fields, "examples": examples, "data": data})
+            fields: dict[str, Any] = {
+                "id": name,
+                "kind": kind,
+                "settings": settings,
+                "command": command,
+                "created": created,
+            }
+            fields |= {"examples": examples, "data": data, "machine": machine, "flags": flags or []}
+            write_json(path, fields)
+        begun = read_json(path).get("machine")
+        if begun and machine and begun != machine:
+            differs = ", ".join(
+                f"{name} {begun[name]} (now {machine.get(name)})" for name in begun if begun[name] != machine.get(name)
+            )
+            raise UserError(
+                f"{path} was begun with {differs}, and the last bits of logits may differ: "
+                "go on there, or use another run folder"
+            )
         done = {line["index"] for line in self.run.records(name)}
         return Evaluation(name, kind, self.file, done)
 

@@ -65,6 +65,9 @@ class AttackedSettings(Strict):
     projection: str
     box: tuple[float, float]
     targeted: Literal["given", "random", "least_likely"] | None
+    targets_hash: str | None
+    step_rule_settings: dict[str, float]
+    batch: Positive
     noise: str | None
     attack_draws: Positive | None
     redraw: bool | None

@@ -35,6 +35,7 @@ def attack(eps: float = 0.1, **changed: Any) -> dict[str, Any]:
     settings = {
         "attack": "pgd", "target": "base", "norm": "linf", "eps": eps, "steps": 20, "step_size": eps / 10,
         "step_rule": "sign", "loss": "cross_entropy", "restarts": 1, "random_start": True, "early_stop": True,
+        "step_rule_settings": {}, "targets_hash": None, "batch": 50,
         "projection": "exact", "box": (0.0, 1.0), "targeted": None, "noise": None, "attack_draws": None,
         "redraw": None, "predict_draws": None, "predict_alpha": None, "seed": 0, "form": None,
     }  # fmt: skip
@@ -124,10 +125,14 @@ def test_an_honest_run_passes(run: Run) -> None:
 # certified_not_above_attacked
 
 
+def another_class(evaluation: dict[str, Any], index: int) -> int:
+    return 9
+
+
 def test_a_radius_above_an_attack_fails(run: Run) -> None:
     certified(run, radius=0.5)
     attacked(run, smoothed(0.3), fooled=30)
-    check = certified_not_above_attacked(run)
+    check = certified_not_above_attacked(run, another_class)
     assert (check.verdict, check.value) == ("fail", 30)
     assert "unsound" in check.next_step
 
@@ -138,7 +143,7 @@ def test_conflicts_fail_beyond_what_alpha_allows(run: Run, extra: int) -> None:
     assert binom.sf(allowed, IMAGES, 0.001) <= 1e-6 < binom.sf(allowed - 1, IMAGES, 0.001)
     certified(run)
     attacked(run, smoothed(), fooled=allowed + extra)
-    check = certified_not_above_attacked(run)
+    check = certified_not_above_attacked(run, another_class)
     assert (check.verdict, check.value, check.threshold) == ("fail" if extra else "pass", allowed + extra, allowed)
 
 
@@ -153,7 +158,23 @@ def test_fresh_noise_decides(run: Run) -> None:
 
     check = certified_not_above_attacked(run, rejudge)
     assert asked == [("pgd", index) for index in range(30)]
-    assert check.value == sum(index % 4 in (2, 3) for index in range(30))
+    assert check.value == sum(index % 4 == 3 for index in range(30))
+    assert check.verdict == "fail"
+
+
+def test_conflicts_that_cannot_be_judged_again_are_a_doubt(run: Run) -> None:
+    certified(run)
+    attacked(run, smoothed(), fooled=30)
+    check = certified_not_above_attacked(run)
+    assert (check.verdict, check.value) == ("doubt", 0)
+    assert "30 that could not be judged again" in check.meaning
+
+
+def test_an_image_in_conflict_with_two_attacks_counts_once(run: Run) -> None:
+    certified(run)
+    attacked(run, smoothed(0.3), fooled=30)
+    attacked(run, smoothed(0.2), fooled=30)
+    assert certified_not_above_attacked(run, another_class).value == 30
 
 
 @pytest.mark.parametrize(
@@ -185,7 +206,7 @@ def test_the_attack_counts_against_the_selected_class_not_the_label(run: Run) ->
     """A certificate of a wrong class is a certificate: an attack that moves it is a conflict."""
     certified(run, selected=0, predict=0, correct=False)
     attacked(run, smoothed(), fooled=0)  # predicts 1, the label, inside the radius
-    assert certified_not_above_attacked(run).value == IMAGES
+    assert certified_not_above_attacked(run, lambda evaluation, index: 1).value == IMAGES
 
 
 # success_grows_with_eps

@@ -23,7 +23,8 @@ HEADER: dict[str, Any] = {
 DATA = {"dataset": "toy", "split": "test", "rule": "all test images", "levels": 255, "fingerprint": "f"}
 ATTACK: dict[str, Any] = {
     "attack": "pgd", "target": "base", "norm": "linf", "eps": 0.1, "steps": 20, "step_size": 0.01, "step_rule": "sign",
-    "loss": "cross_entropy", "restarts": 1, "random_start": True, "early_stop": True, "projection": "exact",
+    "loss": "cross_entropy", "restarts": 1, "random_start": True, "early_stop": True,
+    "step_rule_settings": {}, "targets_hash": None, "batch": 50, "projection": "exact",
     "box": (0.0, 1.0), "targeted": None, "noise": None, "attack_draws": None, "redraw": None, "predict_draws": None,
     "predict_alpha": None, "seed": 0, "form": None,
 }  # fmt: skip

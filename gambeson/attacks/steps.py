@@ -9,7 +9,8 @@ from gambeson.errors import UserError
 from gambeson.geometry import room_along, steepest
 from gambeson.types import Box, Images, Norm
 
-STEP_RULES = ("sign", "normalised", "momentum", "adam")
+ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+STEP_RULES: dict[str, dict[str, float]] = {"sign": {}, "normalised": {}, "momentum": {"decay": 1.0}, "adam": ADAM}
 State = tuple[Tensor, ...]  # what a rule remembers, one row per image
 
 
@@ -44,9 +45,10 @@ def step(
     if rule == "adam":
         scaled = _by_largest(grad)
         first, second = state or (torch.zeros_like(grad), torch.zeros_like(grad))
-        first = 0.9 * first + 0.1 * scaled
-        second = 0.999 * second + 0.001 * scaled.square()
-        unit = (first / (1 - 0.9**count)) / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
+        first = ADAM["beta1"] * first + (1 - ADAM["beta1"]) * scaled
+        second = ADAM["beta2"] * second + (1 - ADAM["beta2"]) * scaled.square()
+        unit = first / (1 - ADAM["beta1"] ** count)
+        unit = unit / ((second / (1 - ADAM["beta2"] ** count)).sqrt() + ADAM["epsilon"])
         pixels = grad[0].numel()
         return length * unit / {"linf": 1, "l2": math.sqrt(pixels), "l1": pixels}[norm], (first, second)
     raise UserError(f"step_rule is {rule!r}; it must be one of {', '.join(STEP_RULES)}")

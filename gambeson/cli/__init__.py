@@ -47,13 +47,17 @@ def main() -> None:
     except (RunError, OSError, MemoryError) as error:
         _fail(console, error)
         sys.exit(1)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's own, not imported for its name alone
+            raise
+        _fail(console, f"{error}; give a smaller --batch")
+        sys.exit(1)
     except SystemExit as leaving:  # how typer passes a Ctrl-C on
         if leaving.code == 130:
             console.print("stopped; the same command goes on where this one ended")
         raise
 
 
-def _fail(console: Console, error: BaseException) -> None:
+def _fail(console: Console, error: BaseException | str) -> None:
     console.print("error:", style="bold red", end=" ")
     console.print(" ".join(str(error).split()) or type(error).__name__, markup=False)
-

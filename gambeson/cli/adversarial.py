@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from gambeson.cli.target import Target
-from gambeson.evaluation.certified import smooth
+from gambeson.evaluation.plan import device_of
+from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
 
 FRESH_DRAWS = 10_000
@@ -34,13 +35,18 @@ class Adversarial:
     def add(self, indices: Tensor, x: Tensor, x_adv: Tensor) -> None:
         self.rows.update(zip(indices.tolist(), zip(x, x_adv, strict=True), strict=True))
         chosen = sorted(self.rows)[: self.limit]
-        if not chosen:
+        if not set(chosen).intersection(indices.tolist()):
             return
         self.folder.mkdir(exist_ok=True)
         stacked = [torch.stack([self.rows[index][side] for index in chosen]).contiguous() for side in (0, 1)]
         temporary = self.path.with_suffix(".tmp")
         save_file({"x": stacked[0], "x_adv": stacked[1], "indices": torch.tensor(chosen)}, temporary)
         temporary.replace(self.path)
+
+
+def here(form: dict[str, Any], model: nn.Module) -> Form:
+    """The form on this machine: fresh noise is another sample, not another claim about the same bits."""
+    return Form(**{**form, "threads": torch.get_num_threads(), "device": device_of(model).type})
 
 
 def rejudge(target: Target) -> Callable[[dict[str, Any], int], int | None]:
@@ -60,7 +66,7 @@ def rejudge(target: Target) -> Callable[[dict[str, Any], int], int | None]:
             target.data,
             noise=settings["noise"],
             seed=settings["seed"],
-            form=Form(**{**settings["form"], "threads": torch.get_num_threads()}),  # another sample, not another claim
+            form=here(settings["form"], target.model),
             classes=len(target.run.header["classes"]),
         )
         image = kept["x_adv"][int(rows[0])]

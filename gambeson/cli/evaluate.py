@@ -22,7 +22,7 @@ Out = Annotated[Path | None, typer.Option(help="Run folder for a model that is n
 Weights = Annotated[Path | None, typer.Option(help="Weights for package.module:factory.")]
 Mean = Annotated[str | None, typer.Option(help="Channel means, for a model that does not normalise itself.")]
 Std = Annotated[str | None, typer.Option(help="Channel standard deviations, likewise.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Dtype = Annotated[str, typer.Option(help="Inference form that is sampled: float32 or bfloat16.")]
 Memory = Annotated[str, typer.Option(help="Inference form: channels_last or contiguous.")]
@@ -46,7 +46,7 @@ def attack(
     attack_draws: Annotated[int, typer.Option(help="Noise draws inside the attack.")] = 16,
     predict_draws: Annotated[int, typer.Option(help="Noise draws of the final prediction.")] = 1000,
     predict_alpha: Annotated[float, typer.Option(help="Its error probability; it abstains otherwise.")] = 0.001,
-    keep: Annotated[int | None, typer.Option(help="Adversarial images to keep (default: all).")] = None,
+    keep: Annotated[int | None, typer.Option(help="Adversarial images to keep, the first.")] = 1000,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
     out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
     seed: Seed = 0, dtype: Dtype = "float32", memory: Memory = "channels_last", batch: Batch = 200,
@@ -118,7 +118,8 @@ def certify(
 def check(
     target: Where,
     fail_on: Annotated[str, typer.Option(help="Exit with status 1 on: fail, or doubt (or worse).")] = "fail",
-    data_dir: DataDir = None, device: Device = "auto", weights: Weights = None, mean: Mean = None, std: Std = None,
+    data: Data = None, data_dir: DataDir = None, out: Out = None, weights: Weights = None, mean: Mean = None,
+    std: Std = None, device: Device = "auto",
 ) -> None:  # fmt: skip
     """Doubt the numbers of a run: gradient masking, unsound certificates, models that are no fixed function.
 
@@ -130,7 +131,7 @@ def check(
 
     if fail_on not in ("fail", "doubt"):
         raise UserError(f"--fail-on is {fail_on!r}; it must be fail or doubt")
-    found = _target(target, None, data_dir, "test", 1, None, None, weights, mean, std, device, None)
+    found = _target(target, data, data_dir, "test", 1, None, out, weights, mean, std, device, None)
     _, flags = inspect(found.model, found.data)
     verdicts = run_checks(found.run, rejudge(found), flags)
     found.run.save_checks([verdict.record() for verdict in verdicts])
@@ -197,6 +198,8 @@ def _tell_attack(target: "Target", evaluation: str, title: str) -> None:
     wrong = len(records) - correct - abstained
     counts = (("correct", correct), ("wrong", wrong), ("abstained", abstained))
     shares = ", ".join(f"{name} {count / len(records):.3f}" for name, count in counts)
+    if records[0]["target"] is not None:
+        shares += f", reached the target {sum(r['success'] for r in records) / len(records):.3f}"
     typer.echo(f"{title}: {shares} ({len(records)} images)")
 
 

@@ -22,7 +22,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run folder (default: runs/NAME).")] = None,
     init: Annotated[str | None, typer.Option(help="Fine-tune: start from a RUN folder or a weights file.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where data is looked for first.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[int, typer.Option(help="Processes that share each batch.")] = 1,
 ) -> None:
     """Train what a recipe describes; the same command resumes a run that was stopped, to the same weights.
@@ -64,7 +64,8 @@ def train_run(chosen: "Recipe", out: Path, data_dir: Path | None, device: str, d
         "data_hash": data.fingerprint,
     }
     trained = models.load(out / "model.safetensors")
-    Run.create(out, header(out.resolve().name, trained, data, place, **known))
+    if not (out / "header.json").exists():  # a finished run keeps the machine that it was trained on
+        Run.create(out, header(out.resolve().name, trained, data, place, **known))
     accuracy = result.metrics[-1].get("validation_accuracy")
     if accuracy is not None:
         typer.echo(f"{chosen.name}: validation accuracy {accuracy:.3f}, {result.cost['train_seconds']:.0f} s")
@@ -81,7 +82,17 @@ def fetch(
     """
     from gambeson import data
 
-    typer.echo(f"{name}: {data.fetch(name, data_dir)}")
+    told: dict[str, int] = {}
+
+    def tell(file: str, done: int, total: int | None) -> None:
+        if done - told.get(file, 0) >= 5_000_000 or done == total:
+            told[file] = done
+            typer.echo(
+                f"{file}: {done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{file}: {done / 1e6:.1f} MB",
+                err=True,
+            )
+
+    typer.echo(f"{name}: {data.fetch(name, data_dir, on_progress=tell)}")
 
 
 def show(what: Annotated[str, typer.Argument(help=" | ".join(WHAT))]) -> None:

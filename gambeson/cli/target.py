@@ -1,5 +1,6 @@
 """What a command works on: a run folder, or a model of the user's own that gets one."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from gambeson.cli.progress import progress
 from gambeson.data import Dataset, load
 from gambeson.errors import UserError
 from gambeson.evaluation import Evaluation
+from gambeson.evaluation.plan import device_of
 from gambeson.records import Run
 
 
@@ -57,6 +59,11 @@ def resolve(
         name, model = data or run.header["dataset"], _trained(run, weights, mean, std)
         if name is None:
             raise UserError(f"{target} does not say which data it is for: give --data NAME")
+        if name != (run.header["dataset"] or name):
+            raise UserError(
+                f"{target} is about {run.header['dataset']}, not {name}: evaluate its weights on other data in a "
+                f"folder of their own, {target}/model.safetensors --data {name} --out RUN"
+            )
         images = choose(name, data_dir, split, every, limit, **_held_out(run))
     else:
         model = _given(target, weights, mean, std)
@@ -97,8 +104,14 @@ def record(target: Target, evaluation: Evaluation, title: str, prepare: Callable
     """Write every record that is not there yet; returns the evaluation's id. `prepare` is told the id first."""
     with target.run.writing() as writer:
         now = datetime.now(UTC).isoformat(timespec="seconds")
+        machine = {
+            "device": device_of(target.model).type,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        flags = [{"flag": flag.name, "message": flag.message} for flag in evaluation.flags]
         writing = writer.evaluation(
-            evaluation.kind, evaluation.settings, target.describe(), len(target.data), command(), now
+            evaluation.kind, evaluation.settings, target.describe(), len(target.data), command(), now, machine, flags
         )
         if prepare is not None:
             prepare(writing.id)
@@ -114,7 +127,7 @@ def record(target: Target, evaluation: Evaluation, title: str, prepare: Callable
 
 def command() -> str:
     """The command as it was typed, but for the folders that it ran in."""
-    return " ".join(["gambeson", *(Path(word).name if word.startswith("/") else word for word in sys.argv[1:])])
+    return shlex.join(["gambeson", *(Path(word).name if word.startswith("/") else word for word in sys.argv[1:])])
 
 
 def choose(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gambeson.attacks import ATTACKS
+from gambeson.attacks.steps import STEP_RULES
 from gambeson.attacks.targets import least_likely, random_targets
 from gambeson.data import Dataset
 from gambeson.errors import UserError
@@ -17,6 +18,7 @@ from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
 from gambeson.keys import generator, key
 from gambeson.models.modes import evaluating, frozen
+from gambeson.records import fingerprint
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.soft import soft
 from gambeson.types import Ball, Classifier, Labels, Norm
@@ -45,7 +47,7 @@ def attacked(
     predict_alpha: float = 0.001,
     seed: int = 0,
     form: Form | None = None,
-    batch: int = 250,
+    batch: int | None = None,
     keep: Keep | None = None,
 ) -> Evaluation:
     """Attack `model` on every image and judge anew what the attack returns.
@@ -60,6 +62,7 @@ def attacked(
     out of `settings`: an evaluation without them cannot be written.
     """
     data = examples(data)
+    batch = batch or (250 if noise is None else 50)
     if attack not in ATTACKS:
         raise UserError(f"attack is {attack!r}; known: {', '.join(ATTACKS)}")
     ball = Ball(norm, eps)
@@ -69,7 +72,7 @@ def attacked(
         if restarts != 1:
             raise UserError(f"restarts is {restarts}; fgsm takes one step from the image: it must be 1 (or attack pgd)")
         steps, early_stop = 1, True
-    options = {
+    options: dict[str, Any] = {
         "steps": steps,
         "step_size": (eps if attack == "fgsm" else eps / 10) if step_size is None else step_size,
         "step_rule": (step_rule if attack != "fgsm" else None) or ("sign" if norm == "linf" else "normalised"),
@@ -94,6 +97,9 @@ def attacked(
         "projection": "exact Euclidean projection on ball and box",
         "box": (0.0, 1.0),
         "targeted": "given" if isinstance(targeted, Tensor) else targeted,
+        "targets_hash": fingerprint(targeted.tolist()) if isinstance(targeted, Tensor) else None,
+        "step_rule_settings": STEP_RULES.get(options["step_rule"], {}),
+        "batch": batch,
         "noise": None if smoothed is None else smoothed.noise.noise.name,
         "attack_draws": None if smoothed is None else attack_draws,
         "redraw": None if smoothed is None else False,
@@ -135,7 +141,7 @@ def attacked(
             for i in range(len(indices))
         ]
 
-    return Evaluation("attacked", settings, data, batch if smoothed is None else min(batch, 50), judge, flags)
+    return Evaluation("attacked", settings, data, batch, judge, flags)
 
 
 @dataclass(frozen=True, eq=False)

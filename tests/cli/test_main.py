@@ -76,7 +76,7 @@ MISTAKES = [
     ("certify RUN --threads 0", "--threads is 0"),
     ("certify RUN --dtype float16", "bfloat16"),
     ("certify RUN --device tpu", "--device tpu"),
-    ("certify RUN --data digit", "Did you mean 'digits'"),
+    ("certify RUN --data mnist", "is about digits, not mnist"),
     ("certify RUN --mean 0.5 --std 0.5", "holds its own weights and normalisation"),
     ("check RUN --fail-on pass", "--fail-on"),
     ("certify MINE:bare", "--data NAME and --out RUN"),

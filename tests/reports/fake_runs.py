@@ -123,7 +123,8 @@ def attack_settings(norm, target, eps, noise):
     return {
         "attack": "pgd", "target": target, "norm": norm, "eps": eps, "steps": 20, "step_size": eps / 10,
         "step_rule": "sign" if norm == "linf" else "normalised", "loss": "cross_entropy", "restarts": 1,
-        "random_start": True, "early_stop": True, "projection": "exact ball ∩ box", "box": [0, 1], "targeted": None,
+        "random_start": True, "early_stop": True,
+        "step_rule_settings": {}, "targets_hash": None, "batch": 50, "projection": "exact ball ∩ box", "box": [0, 1], "targeted": None,
         "noise": noise if smoothed else None, "attack_draws": 16 if smoothed else None,
         "redraw": False if smoothed else None,
         "predict_draws": 1000 if smoothed else None, "predict_alpha": 0.001 if smoothed else None, "seed": 0,
