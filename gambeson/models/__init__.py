@@ -139,8 +139,10 @@ def load(path: str | Path) -> nn.Module:
     """
     written = read_metadata(path)
     if "architecture" not in written:
-        raise UserError(f"{path} does not say which architecture it holds (Gambeson did not build that model); "
-                        "build the model, or name its factory as package.module:factory, and load the weights into it")
+        raise UserError(
+            f"{path} does not say which architecture it holds (Gambeson did not build that model); "
+            "build the model, or name its factory as package.module:factory, and load the weights into it"
+        )
     fields = json.loads(written["architecture"])
     settings = fields.pop("options")
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn only to be overwritten
