@@ -3,18 +3,24 @@
 from collections.abc import Sequence
 from itertools import combinations
 
+from gambeson.reports.differences import columns, difference
 from gambeson.reports.exhibits import Exhibit, Section
-from gambeson.reports.grouping import Entry, by_data_and_norm, fixed_radii, natural
+from gambeson.reports.grouping import Entry, by_data_and_norm, fixed_radii
 from gambeson.reports.matching import matched
 from gambeson.reports.naming import certified_name, file_stem
+from gambeson.reports.sections.attacked_pairs import attacked_pairs
 from gambeson.reports.series import Array, Certified, Source
-from gambeson.reports.shares import CONFIDENCE
 from gambeson.reports.tables import Column, Table
-from gambeson.stats.paired import paired
+
+ATTACKED = (
+    "Under attack, two runs are compared where every setting of the attack (its card) and eps are the same. Accuracy "
+    "under attack is an upper bound: a difference may also be that the attack is weaker against one of the two."
+)
 
 
 def pairs(sources: Sequence[Source]) -> Section | None:
-    """All pairs of one data set and norm that were certified under the same noise (a log's noise may be unknown)."""
+    """All pairs of one data set and norm that were certified under the same noise (a log's noise may be unknown), and
+    all that were attacked under the same card at the same eps."""
     exhibits, skipped = [], []
     for (dataset, norm), entries in by_data_and_norm(sources).items():
         rows, ways = [], set()
@@ -30,23 +36,25 @@ def pairs(sources: Sequence[Source]) -> Section | None:
             rows += [_row(a, b, left, right, radius) for radius in [0.0, *fixed_radii([a, b], dataset)]]
         if rows:
             exhibits.append(_exhibit(file_stem("pairs", dataset, norm), norm, rows, ways))
+    under_attack, not_paired = attacked_pairs(sources)
+    exhibits, skipped = [*exhibits, *under_attack], [*skipped, *not_paired]
     if not exhibits and not skipped:
         return None
     text = [
-        "Difference of certified accuracy on the same images, a minus b. The p-value is McNemar's exact test, "
-        "two-sided, of images certified by one only. No correction is made for the number of comparisons shown.",
+        "Difference on the same images, a minus b. The p-value is McNemar's exact test, two-sided, of the images that "
+        "count for one only. No correction is made for the number of comparisons shown.",
+        *([ATTACKED] if under_attack else []),
         *skipped,
     ]
     return Section("pairs", "Runs compared on the same images", text, exhibits)
 
 
 def _row(a: Entry, b: Entry, left: Array, right: Array, radius: float) -> list[object]:
-    result = paired(_holds(a[1], radius)[left], _holds(b[1], radius)[right], 1 - CONFIDENCE)
-    return [
-        *(certified_name(*a), certified_name(*b), radius, result.n, result.only_a, result.only_b),
-        *(result.difference, result.lower, result.upper, result.p_value),
-        *(natural(source, series.images) for source, series in (a, b)),
-    ]
+    cells = difference(
+        *((a[0], a[1].images), (b[0], b[1].images)),
+        *(_holds(a[1], radius)[left], _holds(b[1], radius)[right]),
+    )
+    return [certified_name(*a), certified_name(*b), radius, *cells]
 
 
 def _holds(series: Certified, radius: float) -> Array:
@@ -54,13 +62,6 @@ def _holds(series: Certified, radius: float) -> Array:
 
 
 def _exhibit(stem: str, norm: str, rows: list[list[object]], ways: set[str]) -> Exhibit:
-    level = f"{CONFIDENCE:.0%}"
-    columns = [
-        *(Column("a"), Column("b"), Column(f"{norm} radius", "setting"), Column("images", "count")),
-        *(Column("certified by a only", "count"), Column("certified by b only", "count")),
-        *(Column("difference a − b", "signed"), Column(f"{level} interval, lower", "signed")),
-        *(Column(f"{level} interval, upper", "signed"), Column("McNemar p", "probability")),
-        *(Column(f"natural accuracy (base, no noise) of {which}", "accuracy") for which in "ab"),
-    ]
+    head = [Column("a"), Column("b"), Column(f"{norm} radius", "setting")]
     text = f"Paired differences of certified accuracy, {norm} norm; images matched by {' or by '.join(sorted(ways))}."
-    return Exhibit(stem, text, Table(columns, rows))
+    return Exhibit(stem, text, Table([*head, *columns("certified")], rows))
