@@ -54,13 +54,18 @@ def test_references_are_complete_and_marked():
 
 
 def test_published_numbers_stand_beside_ours_of_the_same_noise_and_bound_only(tmp_path):
-    sources = read([fake_run(tmp_path / "s"), fake_run(tmp_path / "n", method="noisy", noises=("gaussian:1",))])
+    noisy = fake_run(tmp_path / "n", method="noisy", noises=("gaussian:1",), quality=0.5)
+    sources = read([fake_run(tmp_path / "s"), noisy])
     (exhibit,) = published(sources).exhibits
     for row in rows(exhibit):
         stability = "STN" in row["published method"] or "Stability" in row["published method"]
         expected = {("gaussian:0.5", True): "s", ("gaussian:1", False): "n"}
         assert row["this report: run"] == expected.get((row["noise"], stability), "")
         assert row["sound"] in ("yes", "no", "in doubt")
+        clean = {"s": sources[0], "n": sources[1]}.get(row["this report: run"])
+        natural = row["this report: natural accuracy (base, no noise)"]
+        assert natural == ("" if clean is None else str(clean.clean[0].right / 40))
+    assert sources[0].clean[0].right != sources[1].clean[0].right  # else a swap would not be seen
     assert published(read([fake_run(tmp_path / "d", dataset="digits")])) is None
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from gambeson.reports.curves import counts_at
 from gambeson.reports.exhibits import Exhibit, Section
-from gambeson.reports.grouping import dataset_of
+from gambeson.reports.grouping import dataset_of, natural
 from gambeson.reports.naming import bound, file_stem
 from gambeson.reports.references import Reference, references
 from gambeson.reports.series import Certified, Source
@@ -40,6 +40,7 @@ def _exhibit(dataset: str, shown: Sequence[Reference], here: Sequence[Source]) -
         *(Column("published method"), Column("published model"), Column("noise"), Column("bound")),
         *(Column("l2 radius", "setting"), Column("published certified accuracy", "accuracy"), Column("sound")),
         *(Column("this report: certified accuracy", "share"), Column("this report: run"), Column("this report: model")),
+        Column("this report: natural accuracy (base, no noise)", "accuracy"),
         *(Column("published draws n", "count"), Column("published 1 − alpha", "setting")),
         *(Column("published images", "count"), Column("source"), Column("table"), Column("verified in")),
         Column("correction"),
@@ -56,9 +57,12 @@ def _rows(ref: Reference, here: Sequence[Source]) -> list[list[Any]]:
     certificate = bound(ref.certificate) if ref.certificate else None
     rows = []
     for radius, accuracy in zip(ref.radii, ref.accuracy, strict=True):
-        ours: list[list[Any]] = [[_share(series, radius), s.name, s.header.get("model")] for s, series in matches]
+        ours: list[list[Any]] = [
+            [_share(series, radius), source.name, source.header.get("model"), natural(source, series.images)]
+            for source, series in matches
+        ]
         head = [ref.method, ref.model, ref.noise, certificate, radius, accuracy, ref.sound]
-        rows += [[*head, *measured, *told, ref.correction] for measured in ours or [[None] * 3]]
+        rows += [[*head, *measured, *told, ref.correction] for measured in ours or [[None] * 4]]
     return rows
 
 
