@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# LeNet on MNIST: plain, noisy and stability training, certified and attacked on every 20th test image (500), smoothed
+# classifiers attacked on every 100th (100). Every command resumes: run the script again after a stop. The certified form
+# is bfloat16 (last layer float32) on one thread, hence two copies share two cores, each with methods of its own:
+#   bash run.sh stability & bash run.sh noisy plain & wait; bash run.sh report
+set -euo pipefail
+cd "$(dirname "$0")"
+export OMP_NUM_THREADS=1
+
+form="--dtype bfloat16 --threads 1"
+sigmas="0.50 1.00 0.25"
+
+train() { [ -f "$1/header.json" ] || gambeson train "$1" --out "$1"; }  # weights are kept with the results
+
+evaluate() { # run, noise
+  gambeson certify "$1" --noise "$2" --every 20 $form
+  gambeson attack "$1" --noise "$2" --norm l2 --eps 0,0.5,1,1.5,2,2.5 --every 100 --keep 4 $form
+  gambeson attack "$1" --noise "$2" --norm linf --eps 0,0.05,0.1,0.15,0.2 --every 100 --keep 4 $form
+}
+
+attack_base() {
+  gambeson attack "$1" --norm l2 --eps 0,0.25,0.5,0.75,1,1.25,1.5,2,2.5,3 --every 20 --keep 4
+  gambeson attack "$1" --norm linf --eps 0,0.02,0.05,0.1,0.15,0.2,0.25,0.3 --every 20 --keep 4
+  gambeson check "$1"
+}
+
+for method in "${@:-stability}"; do
+  case $method in
+    stability | noisy)
+      for sigma in $sigmas; do
+        train "mnist-$method-$sigma"
+        evaluate "mnist-$method-$sigma" "gaussian:$sigma"
+        attack_base "mnist-$method-$sigma"
+      done ;;
+    plain)
+      train mnist-plain
+      for sigma in $sigmas; do evaluate mnist-plain "gaussian:$sigma"; done
+      attack_base mnist-plain ;;
+    report) gambeson report mnist-plain mnist-noisy-* mnist-stability-* --out report && python ../fill.py ;;
+    *) echo "run.sh: $method is none of stability, noisy, plain, report" >&2; exit 2 ;;
+  esac
+done
