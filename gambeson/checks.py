@@ -44,6 +44,7 @@ def run_checks(run: Run, rejudge: Rejudge | None = None, flags: Sequence[Any] = 
         success_grows_with_eps(run),
         one_step_not_better(run),
         step_size_within_eps(run),
+        steps_span_the_ball(run),
     ]
 
 
@@ -162,15 +163,32 @@ def one_step_not_better(run: Run) -> Check:
 
 def step_size_within_eps(run: Run) -> Check:
     """A step longer than the ball's radius jumps over it: a usual reason why a plain model looks robust."""
-    name = "step_size_within_eps"
-    attacks = (e["settings"] for e in run.evaluations("attacked"))
-    settings = [s for s in attacks if s["eps"] > 0 and s["attack"] != "fgsm"]
+    name, settings = "step_size_within_eps", _iterated(run)
     if not settings:
         return _not_run(name, "an attack of several steps")
     ratio = max(s["step_size"] / s["eps"] for s in settings)
     verdict: Verdict = "doubt" if ratio > 1 else "pass"
     step = "Use a step size of eps/10 to eps/4." if ratio > 1 else "None needed."
     return Check(name, verdict, ratio, 1, f"The longest step is {ratio:.3g} eps.", step)
+
+
+def steps_span_the_ball(run: Run) -> Check:
+    """All steps together must reach from any point of the ball to any other: 2 eps. Fewer make a weak attack,
+    quietly.
+    """
+    name, settings = "steps_span_the_ball", _iterated(run)
+    if not settings:
+        return _not_run(name, "an attack of several steps")
+    reach = min(s["steps"] * s["step_size"] / s["eps"] for s in settings)
+    short = reach < 2 * (1 - 1e-9)
+    step = "More steps, or a step size of 2.5 eps / steps." if short else "None needed."
+    meaning = f"The shortest attack's steps add up to {reach:.3g} eps."
+    return Check(name, "doubt" if short else "pass", reach, 2, meaning, step)
+
+
+def _iterated(run: Run) -> list[dict[str, Any]]:
+    attacks = (e["settings"] for e in run.evaluations("attacked"))
+    return [settings for settings in attacks if settings["eps"] > 0 and settings["attack"] != "fgsm"]
 
 
 def _same_classifier(certified: dict[str, Any], attacked: dict[str, Any]) -> bool:

@@ -56,6 +56,8 @@ class Noise:
 
 def parse(text: str) -> Noise:
     """`"gaussian:0.5"` to a Noise; anything else is a UserError."""
+    if not isinstance(text, str):
+        raise UserError(f"noise is {text!r}; write kind:scale as text, such as 'gaussian:{text}'")
     kind, _, scale = text.partition(":")
     try:
         return Noise(kind, float(scale))  # type: ignore[arg-type]

@@ -31,6 +31,8 @@ class Ball:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise UserError(f"norm is {self.norm!r}; it must be one of {', '.join(NORMS)}")
+        if not isinstance(self.eps, int | float):
+            raise UserError(f"eps is {self.eps!r}; it must be a number, in [0, 1] pixel units (write 8 / 255)")
         if not (isfinite(self.eps) and self.eps >= 0):
             raise UserError(
                 f"eps is {self.eps}; it must be finite and >= 0, in [0, 1] pixel units (write 8/255, not 8)"

@@ -12,6 +12,7 @@ from gambeson.checks import (
     one_step_not_better,
     run_checks,
     step_size_within_eps,
+    steps_span_the_ball,
     success_grows_with_eps,
 )
 from gambeson.models.flag import doubt
@@ -96,7 +97,7 @@ def test_without_records_nothing_is_claimed(run: Run) -> None:
     verdicts = {check.check: check.verdict for check in run_checks(run)}
     assert verdicts.pop("model_contract") == "pass"
     assert set(verdicts.values()) == {"not_run"}
-    assert len(verdicts) == 4
+    assert len(verdicts) == 5
     for check in run_checks(run):
         assert check.meaning
         assert check.next_step
@@ -117,6 +118,7 @@ def test_an_honest_run_passes(run: Run) -> None:
             "success_grows_with_eps",
             "one_step_not_better",
             "step_size_within_eps",
+            "steps_span_the_ball",
         ),
         "pass",
     )
@@ -290,3 +292,17 @@ def test_doubts_about_the_model_are_told(run: Run) -> None:
     assert (check.verdict, check.value, check.meaning) == ("doubt", 1, "remove the last softmax")
     assert model_contract([]).verdict == "pass"
     assert run_checks(run, flags=[doubt("a", "b")])[0].verdict == "doubt"
+
+
+# steps_span_the_ball
+
+
+def test_too_few_steps_are_doubted(run: Run) -> None:
+    attacked(run, attack(0.1, steps=3), fooled=5)
+    check = steps_span_the_ball(run)
+    assert (check.verdict, round(check.value or 0, 6)) == ("doubt", 0.3)
+
+
+def test_twenty_steps_of_a_tenth_pass(run: Run) -> None:
+    attacked(run, attack(0.1, steps=20), fooled=5)
+    assert steps_span_the_ball(run).verdict == "pass"

@@ -44,7 +44,14 @@ def main() -> None:
     except UserError as error:
         _fail(console, error)
         sys.exit(2)
-    except (RunError, OSError, MemoryError) as error:
+    except OSError as error:
+        _fail(
+            console,
+            f"{error.strerror or error}: {error.filename or 'while writing'}; what is recorded is kept: mend it and "
+            "give the same command again",
+        )
+        sys.exit(1)
+    except (RunError, MemoryError) as error:
         _fail(console, error)
         sys.exit(1)
     except RuntimeError as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from gambeson.cli.target import Target
@@ -40,7 +40,7 @@ class Adversarial:
         self.folder.mkdir(exist_ok=True)
         stacked = [torch.stack([self.rows[index][side] for index in chosen]).contiguous() for side in (0, 1)]
         temporary = self.path.with_suffix(".tmp")
-        save_file({"x": stacked[0], "x_adv": stacked[1], "indices": torch.tensor(chosen)}, temporary)
+        temporary.write_bytes(save({"x": stacked[0], "x_adv": stacked[1], "indices": torch.tensor(chosen)}))
         temporary.replace(self.path)
 
 

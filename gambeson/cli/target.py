@@ -181,6 +181,11 @@ def _trained(run: Run, weights: Path | None, mean: str | None, std: str | None) 
         model = _given(run.header["model"], weights, mean, std)
     found = models.fingerprint(model)
     if found != run.header["model_hash"]:
+        if not (run.path / "model.safetensors").exists():
+            raise UserError(
+                f"{run.path} is about {run.header['model']} with other weights or another normalisation: give the "
+                "--weights, --mean and --std that it was begun with, or use another folder"
+            )
         raise UserError(
             f"the model of {run.path} has changed since its header was written ({run.header['model_hash'][:12]}, "
             f"now {found[:12]}): its records would be about two models; restore it, or use another folder"

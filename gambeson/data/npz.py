@@ -107,6 +107,10 @@ def _pixels(images: np.ndarray, where: str) -> torch.Tensor:
             row = int(wrong.argmax())
             low, high = images[row].min(), images[row].max()
             rule = "floats must lie in [0, 1]: divide by 255, or store uint8"
+            if not np.isfinite(images[row]).all():
+                raise UserError(
+                    f"{where}, row {row}: a value is NaN or infinite; floats must lie in [0, 1]: repair the file"
+                )
             raise UserError(f"{where}, row {row}: values {low} to {high}; {rule}")
         images = images.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(images))

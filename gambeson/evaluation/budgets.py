@@ -9,6 +9,7 @@ from gambeson.stats import largest_p_lower
 def certify_budget(draws: int, select_draws: int, alpha: float) -> None:
     """Refuse what certifies nothing even if all draws agree: a lower bound alpha^(1/n) <= 1/2."""
     _check_alpha("alpha", alpha)
+    _check_whole(draws=draws, select_draws=select_draws)
     if select_draws < 1:
         raise UserError(f"select_draws is {select_draws}; it must be at least 1 (100 is customary)")
     needed = floor(-log2(alpha)) + 1
@@ -21,6 +22,7 @@ def certify_budget(draws: int, select_draws: int, alpha: float) -> None:
 def predict_budget(draws: int, alpha: float) -> None:
     """Refuse what abstains even if all draws agree: a two-sided binomial test at 2^(1-n) > alpha."""
     _check_alpha("predict_alpha", alpha)
+    _check_whole(predict_draws=draws)
     needed = 1
     while 2.0 ** (1 - needed) > alpha:
         needed += 1
@@ -29,6 +31,12 @@ def predict_budget(draws: int, alpha: float) -> None:
             f"predict_draws is {draws} at predict_alpha {alpha}: even if all agreed, the prediction would abstain; "
             f"give predict_draws >= {needed}"
         )
+
+
+def _check_whole(**counts: int) -> None:
+    for name, count in counts.items():
+        if not isinstance(count, int):
+            raise UserError(f"{name} is {count!r}; it must be a whole number, an int")
 
 
 def _check_alpha(name: str, alpha: float) -> None:

@@ -1,5 +1,6 @@
 """What every evaluation is: settings, flags, and records that come one by one; nothing is written here."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -37,7 +38,9 @@ class Evaluation:
     flags: list[Flag] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self.records()
+        for flag in self.flags:
+            warnings.warn(flag.message, stacklevel=2)
+        yield from self.records()
 
     def records(self, done: frozenset[int] | set[int] = frozenset()) -> Iterator[dict[str, Any]]:
         """Records of every example whose stable index is not in `done`, in the order of the data."""

@@ -28,8 +28,8 @@ class Normalize(nn.Module):
         super().__init__()
         if len(mean) == 0 or len(mean) != len(std):
             raise UserError(f"mean has {len(mean)} values and std has {len(std)}; give one of each per channel")
-        if not all(isfinite(value) for value in mean):
-            raise UserError(f"mean is {list(mean)}; it must be finite, in [0, 1] pixel units (0.4914, not 125.3)")
+        if not all(isfinite(value) and abs(value) <= 1 for value in mean):
+            raise UserError(f"mean is {list(mean)}; it must be in [0, 1] pixel units (0.4914, not 125.3)")
         if not all(isfinite(value) and value > 0 for value in std):
             raise UserError(f"std is {list(std)}; it must be finite and > 0, in [0, 1] pixel units (0.2023, not 51.6)")
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))

@@ -54,6 +54,8 @@ def pool(data: Dataset | Iterable[Any]) -> Pool:
     if not images:
         raise UserError("data is empty; training needs at least one image")
     x, y = torch.cat(images), torch.cat(labels)
+    if (broken := ~x.isfinite().flatten(1).all(1)).any():
+        raise UserError(f"image {int(broken.int().argmax())} holds NaN or infinity; repair the data it comes from")
     if not bool(((x >= 0) & (x <= 1)).all()):
         raise UserError(
             f"images reach from {x.min():g} to {x.max():g}; they must be in [0, 1]: divide by 255, or move "

@@ -124,7 +124,7 @@ def test_bring_your_own_model_with_weights_and_normalisation(gambeson, own, tmp_
     assert (again.status, again.out) == (0, done.out)
     other = gambeson(kind, out, *model[1:5], "--std", "0.3", *words)
     assert other.status == 2
-    assert "has changed" in other.err
+    assert "give the --weights, --mean and --std that it was begun with" in other.err
     another = gambeson(kind, *model[:3], "--data", "digits", "--out", out, *words)
     assert another.status == 2
     assert "records of another model" in another.err

@@ -130,7 +130,7 @@ def test_a_failed_run_is_status_1(gambeson, run, monkeypatch) -> None:
     monkeypatch.setattr(records, "_append", full)
     done = gambeson("attack", run, "--limit", 5)
     assert done.status == 1
-    assert done.err == "error: [Errno 28] No space left on device\n"
+    assert done.err.startswith("error: No space left on device")
 
 
 def test_lists(gambeson) -> None:
