@@ -102,20 +102,31 @@ def show(what: Annotated[str, typer.Argument(help=" | ".join(WHAT))]) -> None:
     """
     if what not in WHAT:
         raise UserError(f"list {what!r}: it must be one of {', '.join(WHAT)}")
-    for name in _names(what):
-        typer.echo(name)
+    for name, meaning in _described(what).items():
+        typer.echo(f"{name:32} {meaning}".rstrip())
 
 
-def _names(what: str) -> list[str]:
+def _described(what: str) -> dict[str, str]:
+    """Each name with one line that says what it is."""
     from importlib import import_module
 
     if what == "recipes":
-        return list(import_module("gambeson.recipe").names())
-    if what in ("datasets", "models"):
-        return list(import_module({"datasets": "gambeson.data", "models": "gambeson.models"}[what]).names())
-    home = {"methods": "losses", "attacks": "attacks", "certificates": "certificates"}[what]
-    registry = {"methods": "LOSSES", "attacks": "ATTACKS", "certificates": "CERTIFICATES"}[what]
-    return sorted(getattr(import_module(f"gambeson.{home}"), registry))
+        recipes = import_module("gambeson.recipe")
+        known = {name: recipes.load(name) for name in recipes.names()}
+        return {name: f"{r.method.name} training of {r.model.name} on {r.data.name}" for name, r in known.items()}
+    if what == "datasets":
+        return dict.fromkeys(import_module("gambeson.data").names(), "")
+    if what == "certificates":
+        found = import_module("gambeson.certificates").CERTIFICATES
+        return {name: f"{c.norm} for {c.noise} noise: {c.title}, {c.paper}" for name, c in found.items()}
+    home = import_module(
+        {"methods": "gambeson.losses", "attacks": "gambeson.attacks", "models": "gambeson.models"}[what]
+    )
+    return {name: _first_line(getattr(home, name)) for name in sorted(home.__all__)}
+
+
+def _first_line(thing: Any) -> str:
+    return str(thing.__doc__).strip().splitlines()[0]
 
 
 class _Bar:
