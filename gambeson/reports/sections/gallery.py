@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 from gambeson.errors import UserError
 from gambeson.reports.charts import Gallery
 from gambeson.reports.exhibits import Exhibit, Section
+from gambeson.reports.matching import matched
 from gambeson.reports.naming import bound, file_stem, headlines, radius_name, target_name
 from gambeson.reports.numbers import down
 from gambeson.reports.series import Array, Attacked, Source
@@ -68,20 +69,19 @@ def _exhibit(source: Source, attacked: Attacked) -> Exhibit:
             [
                 index,
                 *(_class(source, answer) for answer in (label, before, predict)),
-                bool(attacked.success[row]),
+                "yes" if attacked.success[row] else "no",
                 float(attacked.distance[row]),
-                radius,
+                *([radius] if certified else []),
             ]
         )
         certified_text = "" if radius is None else f"\nR {down(radius, 2)}"
         captions.append(f"{_class(source, before)} → {_class(source, predict)}{certified_text}")
     norm, eps, target = settings["norm"], radius_name(settings["eps"]), target_name(attacked)
-    radius_header = certified.header if certified else "certified radius"
     columns = [
         *(Column("image", "count"), Column("label"), Column("answer, clean"), Column("answer, attacked")),
-        *(Column("attack succeeded"), Column(f"{norm} distance", "setting"), Column(radius_header, "radius")),
+        *(Column("attack succeeded"), Column(f"{norm} distance", "setting")),
+        *([Column(certified.header, "radius")] if certified else []),
     ]
-    rows = [[*row[:4], "yes" if row[4] else "no", *row[5:]] for row in rows]
     delta = x_adv - x
     scale = _scale(delta)
     title = f"{source.name}, {target}, {settings['attack']}-{settings['steps']}, {norm} eps {eps}"
@@ -107,16 +107,18 @@ def _load(attacked: Attacked) -> tuple[Array, Array, list[int]]:
 
 
 def _radii(source: Source, attacked: Attacked) -> Radii | None:
-    """The radii of the attacked smoothed classifier; for a base target, of the run's first certified evaluation."""
-    heads = headlines(source)
-    if attacked.settings["target"] == "smoothed":
-        heads = [series for series in heads if series.noise == attacked.settings["noise"]]
-    if not heads:
+    """The radii of the attacked smoothed classifier on the same images; a base classifier has none."""
+    if attacked.settings["target"] == "base":
         return None
-    series = heads[0]
-    held = np.where(series.images.correct, series.radius, 0.0)
-    header = f"certified {series.norm} radius, {series.noise}, {bound(series.certificate)}, 0 if wrong or abstained"
-    return Radii(header, dict(zip(series.images.index.tolist(), held.tolist(), strict=True)))
+    for series in headlines(source):
+        match = matched(series.images, attacked.images)
+        if series.noise == attacked.settings["noise"] and not isinstance(match, str):
+            held = np.where(series.images.correct, series.radius, 0.0)[match[0]]
+            told = f"{series.noise}, {bound(series.certificate)}, 0 if wrong or abstained"
+            indices = series.images.index[match[0]]
+            header = f"certified {series.norm} radius, {told}"
+            return Radii(header, dict(zip(indices.tolist(), held.tolist(), strict=True)))
+    return None
 
 
 def _class(source: Source, answer: int) -> str:
