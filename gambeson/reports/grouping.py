@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from gambeson.reports.curves import CUSTOMARY
 from gambeson.reports.naming import headlines
 from gambeson.reports.series import Certified, Images, Source
 from gambeson.reports.shares import Share
+from gambeson.reports.subsets import same_images
 
 Entry = tuple[Source, Certified]
 FIXED = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -47,16 +46,9 @@ def natural(source: Source, images: Images | None = None) -> Share | None:
             images_ = attacked.images
             right = int((attacked.predict_clean == images_.label).sum())
             known.append((images_, Share(right, images_.total)))
-    same = [share for other, share in known if images is not None and _equal(other, images)]
+    same = [share for other, share in known if images is not None and same_images(other, images)]
     return same[0] if same else (known[0][1] if known else None)
 
 
 def data_name(source: Source, images: Images) -> str:
     return ", ".join(part for part in (source.dataset or "data not stated", images.rule) if part)
-
-
-def _equal(a: Images, b: Images) -> bool:
-    """The same images: by index, and by content hash where both have one (another data set has the same indices)."""
-    if a.hash is not None and b.hash is not None:
-        return sorted(zip(a.index, a.hash, strict=True)) == sorted(zip(b.index, b.hash, strict=True))
-    return bool(np.array_equal(np.sort(a.index), np.sort(b.index)))

@@ -29,12 +29,14 @@ class Table:
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]] = field(repr=False)
-    ranked: int | None = None  # only the first so many rows are compared for the best; None: all
+    groups: Sequence[int | None] | None = None  # only rows of one number are compared for the best, None with none
 
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"a row has {len(row)} cells for {len(self.columns)} columns: {row}")
+        if self.groups is not None and len(self.groups) != len(self.rows):
+            raise ValueError(f"{len(self.groups)} groups for {len(self.rows)} rows")
 
 
 def printed(table: Table) -> list[list[str]]:
@@ -43,16 +45,19 @@ def printed(table: Table) -> list[list[str]]:
 
 
 def best(table: Table) -> list[list[bool]]:
-    """Which cells hold their column's best value; none where only one row has one, or where all are equal."""
+    """Which cells hold their column's best value among the rows of their group (without groups: of all rows); none
+    where only one row has one, or where all are equal."""
     marks = [[False] * len(table.columns) for _ in table.rows]
+    groups = table.groups or [0] * len(table.rows)
+    compared = [[r for r, other in enumerate(groups) if other == group] for group in set(groups) - {None}]
     for place, column in enumerate(table.columns):
-        values = [plain(row[place]) for row in table.rows[: table.ranked]]
-        known = [value for value in values if isinstance(value, int | float)]
-        if column.best is None or len(set(known)) < 2:
-            continue
-        goal = max(known) if column.best == "max" else min(known)
-        for mark, value in zip(marks, values, strict=False):
-            mark[place] = value == goal
+        for rows in compared if column.best else ():
+            values = {row: plain(table.rows[row][place]) for row in rows}
+            known = [value for value in values.values() if isinstance(value, int | float)]
+            if len(set(known)) > 1:
+                goal = max(known) if column.best == "max" else min(known)
+                for row, value in values.items():
+                    marks[row][place] = value == goal
     return marks
 
 

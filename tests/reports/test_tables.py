@@ -3,6 +3,8 @@
 import csv
 import io
 
+import pytest
+
 from gambeson.reports.shares import Share
 from gambeson.reports.tables import Column, Table, best, printed
 from gambeson.reports.writers import to_csv, to_latex, to_markdown
@@ -46,9 +48,11 @@ def test_best_marks_ties_and_nothing_where_all_are_equal():
     assert not any(map(any, best(Table(columns[:1], [[0.5], [0.5]]))))
 
 
-def test_rows_beyond_the_ranked_ones_are_not_compared():
-    table = Table([Column("x", "accuracy", "max")], [[0.1], [0.2], [0.9]], ranked=2)
-    assert best(table) == [[False], [True], [False]]
+def test_only_rows_of_one_group_are_compared():
+    table = Table([Column("x", "accuracy", "max")], [[0.1], [0.9], [0.2], [0.8], [1.0]], groups=[0, 1, 0, 2, None])
+    assert best(table) == [[False], [False], [True], [False], [False]]
+    with pytest.raises(ValueError, match="1 groups for 2 rows"):
+        Table([Column("x")], [["a"], ["b"]], groups=[0])
 
 
 def test_limits_are_rounded_outwards():

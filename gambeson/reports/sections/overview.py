@@ -11,6 +11,7 @@ from gambeson.reports.grouping import Entry, by_data_and_norm, data_name, fixed_
 from gambeson.reports.naming import bound, file_stem, radius_name
 from gambeson.reports.series import Images, Source
 from gambeson.reports.shares import CONFIDENCE, Share
+from gambeson.reports.subsets import alike
 from gambeson.reports.tables import Column, Table
 
 
@@ -35,8 +36,8 @@ def overview(sources: Sequence[Source]) -> Section | None:
 def _certified(dataset: str | None, norm: str, entries: list[Entry]) -> Exhibit:
     radii = fixed_radii(entries, dataset)
     columns = [
-        *(Column("run"), Column("method"), Column("noise")),
-        Column("natural accuracy (base, no noise)", "share", "max"),
+        *(Column("run"), Column("images", "count"), Column("data"), Column("method"), Column("noise")),
+        Column("natural accuracy (base, no noise)", "share"),  # perhaps of other images than the row's: no best
         *(
             Column(f"certified accuracy, {norm} radius {radius_name(radius)}", "share", "max")
             for radius in [0.0, *radii]
@@ -45,7 +46,7 @@ def _certified(dataset: str | None, norm: str, entries: list[Entry]) -> Exhibit:
         Column(f"average certified radius ({norm})", "radius", "max"),
         Column(f"largest possible radius ({norm})", "radius"),
         *(Column("bound"), Column("1 − alpha per image", "setting"), Column("draws n0", "count")),
-        *(Column("draws n", "count"), Column("images", "count"), Column("data")),
+        Column("draws n", "count"),
     ]
     rows: list[list[Any]] = []
     for source, series in entries:
@@ -54,22 +55,28 @@ def _certified(dataset: str | None, norm: str, entries: list[Entry]) -> Exhibit:
         shares += [Share(int(count), total) for count in counts_at(series, np.array([0.0, *radii]))]
         shares += [Share(images.abstained, total), Share(images.wrong, total)]
         settings = [bound(series.certificate), None if series.alpha is None else 1 - series.alpha]
-        settings += [series.select_draws, series.draws, total, data_name(source, images)]
-        head = [source.name, source.method, series.noise]
+        settings += [series.select_draws, series.draws]
+        head = [source.name, total, data_name(source, images), source.method, series.noise]
         rows.append([*head, *shares, average_radius(series), series.max_radius, *settings])
     title = f"Natural and certified accuracy, {dataset or 'data not stated'}, {norm} norm, pixels in [0, 1]"
-    return Exhibit(file_stem("overview", dataset, norm), f"{title}. Bold: the best of a column.", Table(columns, rows))
+    groups = alike([series.images for _, series in entries])
+    text = f"{title}. Bold: the best of a column among rows on the same images."
+    return Exhibit(file_stem("overview", dataset, norm), text, Table(columns, rows, groups))
 
 
 def _bare(sources: list[Source]) -> Exhibit:
-    columns = [Column("run"), Column("method"), Column("data"), Column("images", "count")]
+    columns = [Column("run"), Column("images", "count"), Column("data"), Column("method")]
     columns.append(Column("natural accuracy (base, no noise)", "share", "max"))
-    rows = []
-    for source in sources:
-        images = _first(source)
-        rows.append([source.name, source.method, data_name(source, images), images.total, natural(source)])
-    return Exhibit("overview-uncertified", "Natural accuracy of runs that hold no certificates.", Table(columns, rows))
+    first = [_first(source) for source in sources]
+    rows = [
+        [source.name, images.total, data_name(source, images), source.method, natural(source, images)]
+        for source, images in zip(sources, first, strict=True)
+    ]
+    text = "Natural accuracy of runs that hold no certificates. Bold: the best among rows on the same images."
+    return Exhibit("overview-uncertified", text, Table(columns, rows, alike(first)))
 
 
 def _first(source: Source) -> Images:
-    return source.clean[0] if source.clean else source.attacked[0].images
+    """The images of the natural accuracy: of the first clean evaluation, else of the first attack on the base."""
+    base = [attacked.images for attacked in source.attacked if attacked.settings["target"] == "base"]
+    return [*source.clean, *base, *(attacked.images for attacked in source.attacked)][0]
