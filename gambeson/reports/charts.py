@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gambeson.reports.series import Array
+from gambeson.reports.subsets import images_name
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One plotted series: `steps` holds each y up to and including its x; `points` joins measured points."""
+    """One plotted series: `steps` holds each y up to and including its x; `points` joins measured points, and
+    `markers` leaves them apart, for what was measured at these x only."""
 
     name: str
     x: Array
     y: Array
-    shape: Literal["steps", "points", "smooth"]
+    shape: Literal["steps", "points", "markers", "smooth"]
     colour: int = 0
     dash: int = 0
 
@@ -52,9 +54,12 @@ class Gallery:
 
 def caption(chart: Chart, note: str = "") -> str:
     """What is plotted, named from the plotted lines and marks alone."""
-    names = "; ".join(line.name for line in chart.lines)
-    marks = "; ".join(mark.name for mark in chart.marks)
-    parts = [f"{chart.title}. Lines: {names}.", f"Vertical lines: {marks}." if marks else "", note]
+    kinds = {
+        "Lines": [line.name for line in chart.lines if line.shape != "markers"],
+        "Points": [line.name for line in chart.lines if line.shape == "markers"],
+        "Vertical lines": [mark.name for mark in chart.marks],
+    }
+    parts = [f"{chart.title}.", *(f"{kind}: {'; '.join(names)}." for kind, names in kinds.items() if names), note]
     return " ".join(part for part in parts if part)
 
 
@@ -63,7 +68,7 @@ def alternative(drawn: Chart | Gallery) -> str:
     if isinstance(drawn, Gallery):
         columns = "; ".join(text.replace("\n", ", ") for text in drawn.captions)
         rows = ", ".join(name for name, _ in drawn.strips)
-        return f"{len(drawn.captions)} images, in rows: {rows}. Columns: {columns}. The table holds the numbers."
+        return f"{images_name(len(drawn.captions))}, in rows: {rows}. Columns: {columns}. The table holds the numbers."
     ends = "; ".join(
         f"{line.name} from {line.y[0]:.3g} at {line.x[0]:.3g} to {line.y[-1]:.3g} at {line.x[-1]:.3g}"
         for line in drawn.lines

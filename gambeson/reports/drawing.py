@@ -86,6 +86,9 @@ def _draw_line(axes: Axes, line: Line, place: int) -> None:
         axes.step(line.x, line.y, where="pre", **style)
     elif line.shape == "points":
         axes.plot(line.x, line.y, marker=MARKERS[place % len(MARKERS)], markersize=4.5, **style)
+    elif line.shape == "markers":
+        marker = MARKERS[place % len(MARKERS)]
+        axes.plot(line.x, line.y, marker, color=colour, markersize=6, zorder=3, label=style["label"])
     else:
         axes.plot(line.x, line.y, **style)
 

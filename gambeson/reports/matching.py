@@ -3,6 +3,7 @@
 import numpy as np
 
 from gambeson.reports.series import Array, Images
+from gambeson.reports.subsets import images_name
 
 
 def matched(a: Images, b: Images) -> tuple[Array, Array, str] | str:
@@ -17,12 +18,12 @@ def matched(a: Images, b: Images) -> tuple[Array, Array, str] | str:
         differ = [index for index, i, j in zip(shared, left, right, strict=True) if a.hash[i] != b.hash[j]]
         if differ:
             first = f"image {differ[0]} first"
-            return f"{len(differ)} of the {shared.size} images with equal index have other content ({first})"
+            return f"{len(differ)} of the {images_name(shared.size)} with equal index have other content ({first})"
         how = "index and content hash"
     else:
         how = "index and label (a log holds no hashes)"
     unequal = shared[a.label[left] != b.label[right]]
     if unequal.size:
         first = f"image {unequal[0]} first"
-        return f"{unequal.size} of the {shared.size} images with equal index have another label ({first})"
+        return f"{unequal.size} of the {images_name(shared.size)} with equal index have another label ({first})"
     return left, right, how

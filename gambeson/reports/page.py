@@ -13,6 +13,7 @@ from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.inline import inline
 from gambeson.reports.palette import DARK_GRID, DARK_INK, DARK_SERIES, GRID, INK, SERIES
 from gambeson.reports.series import Images, Source
+from gambeson.reports.subsets import images_name
 from gambeson.reports.tables import best, printed
 
 LONG = 14  # rows; a longer table is folded
@@ -82,7 +83,8 @@ def _unfinished(sources: Sequence[Source]) -> list[str]:
         parts += [(series.evaluation, series.images) for series in source.certified]
         parts += [(attacked.evaluation, attacked.images) for attacked in source.attacked]
         found += [
-            f"{source.name}: {name} holds {images.total} of {images.planned} images; run its command again to finish it"
+            f"{source.name}: {name} holds {images.total} of {images_name(images.planned)}; run its command again to "
+            "finish it"
             for name, images in parts
             if images.total < images.planned
         ]

@@ -91,6 +91,7 @@ def _certified(evaluation: Line, lines: list[Line]) -> list[Certified]:
             radius_real=np.array([line["radii_real"][name] for line in lines], dtype=np.float64),
             max_radius=settings["max_radius"].get(name),
             seconds=_column(lines, "seconds"),
+            rounding_distance=settings["rounding_distance"]["l1" if "_l1" in name else "l2"],
         )
         for name in lines[0]["radii"]
     ]

@@ -54,6 +54,7 @@ class Certified:
     radius_real: Array | None  # float64 (N,), against real-valued adversaries
     max_radius: float | None
     seconds: Array  # float64 (N,)
+    rounding_distance: float | None = None  # in `norm`: how far rounding to the lattice moves an image
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,7 +91,8 @@ def test_captions_and_legends_name_exactly_what_is_plotted(made):
         if isinstance(exhibit.drawn, Chart):
             names = [drawn.name for drawn in (*exhibit.drawn.lines, *exhibit.drawn.marks)]
             assert len(set(names)) == len(names)
-            listed = re.search(r"Lines: (.*?)\.(?: Vertical lines: (.*?)\.)?(?: \d+ images.*)?$", exhibit.caption)
+            kinds = r"Lines: (.*?)\.(?: Points: (.*?)\.)?(?: Vertical lines: (.*?)\.)?(?: \d+ images.*)?$"
+            listed = re.search(kinds, exhibit.caption)
             assert [part for group in listed.groups() if group for part in group.split("; ")] == names
             drawn = ElementTree.parse(made[1] / "figures" / f"{exhibit.stem}.svg")
             texts = " ".join(element.text or "" for element in drawn.iter() if element.tag.endswith("text"))
@@ -101,7 +102,7 @@ def test_captions_and_legends_name_exactly_what_is_plotted(made):
 
 def test_a_caption_follows_the_lines():
     chart = Chart("T", "x", "y", lines=[])
-    assert caption(chart) == "T. Lines: ."
+    assert caption(chart) == "T."
 
 
 def test_no_figure_and_no_table_mixes_norms(made):

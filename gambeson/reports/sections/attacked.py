@@ -12,6 +12,7 @@ from gambeson.reports.sections.cards import cards
 from gambeson.reports.series import Source
 from gambeson.reports.shares import Share
 from gambeson.reports.styling import colours, told_apart
+from gambeson.reports.subsets import alike, differing, joined
 from gambeson.reports.tables import Column, Table
 
 MOST_LINES = 8  # in one figure; more are divided by target, then by noise
@@ -60,7 +61,9 @@ def _figures(found: Sequence[Curve]) -> dict[tuple[str | None, ...], list[Curve]
 
 
 def _figure(stem: str, part: Sequence[Curve], tint: dict[str, int], numbers: dict[str, str]) -> Exhibit:
-    lines = [Line(_name(curve, numbers), *xy(curve), "points", tint[curve.source.name]) for curve in part]
+    images = [curve.images for curve in part]
+    names = [joined(_name(curve, numbers), of) for curve, of in zip(part, differing(images), strict=True)]
+    lines = [Line(name, *xy(c), "points", tint[c.source.name]) for name, c in zip(names, part, strict=True)]
     norm, dataset = part[0].norm, part[0].source.dataset or "data not stated"
     chart = Chart(
         title=f"Accuracy under attack against {norm} eps, {dataset}",
@@ -69,7 +72,7 @@ def _figure(stem: str, part: Sequence[Curve], tint: dict[str, int], numbers: dic
         lines=told_apart(lines),
     )
     points = sorted({point.eps for curve in part for point in curve.points})
-    columns = [Column("run"), Column("target"), Column("attack card"), Column("data"), Column("images", "count")]
+    columns = [Column("run"), Column("images", "count"), Column("data"), Column("target"), Column("attack card")]
     columns += [Column("natural accuracy (base, no noise)", "accuracy")]
     comparable = len({card_key(curve) for curve in part}) == 1  # the best is marked only among equal attacks
     best: Literal["max"] | None = "max" if comparable else None
@@ -80,15 +83,15 @@ def _figure(stem: str, part: Sequence[Curve], tint: dict[str, int], numbers: dic
         rows.append(
             [
                 curve.source.name,
+                curve.images.total,
+                data_name(curve.source, curve.images),
                 _target(curve),
                 numbers[card_key(curve)],
-                data_name(curve.source, curve.images),
-                curve.images.total,
                 natural(curve.source, curve.images),
                 *(at.get(eps) for eps in points),
             ]
         )
-    return Exhibit(stem, caption(chart), Table(columns, rows), chart)
+    return Exhibit(stem, caption(chart), Table(columns, rows, alike(images)), chart)
 
 
 def _target(curve: Curve) -> str:
@@ -102,10 +105,11 @@ def _name(curve: Curve, numbers: dict[str, str]) -> str:
 def _outcomes(stem: str, part: Sequence[Curve], numbers: dict[str, str]) -> Exhibit:
     norm = part[0].norm
     columns = [
-        *(Column("run"), Column("target"), Column("attack card"), Column(f"{norm} eps", "setting")),
+        *(Column("run"), Column("images", "count"), Column("data"), Column("target"), Column("attack card")),
+        Column(f"{norm} eps", "setting"),
         *(Column("correct", "share"), Column("wrong", "share"), Column("abstained", "share")),
         *(Column("attack succeeded", "share"), Column(f"largest {norm} distance", "setting")),
-        *(Column("images", "count"), Column("natural accuracy (base, no noise)", "share")),
+        Column("natural accuracy (base, no noise)", "share"),
     ]
     rows = []
     for curve in part:
@@ -117,13 +121,14 @@ def _outcomes(stem: str, part: Sequence[Curve], numbers: dict[str, str]) -> Exhi
             rows.append(
                 [
                     curve.source.name,
+                    point.total,
+                    data_name(curve.source, curve.images),
                     _target(curve),
                     numbers[card_key(curve)],
                     point.eps,
                     *shares,
                     success,
                     farthest,
-                    point.total,
                     base,
                 ]
             )

@@ -9,6 +9,7 @@ from gambeson.reports.exhibits import Exhibit
 from gambeson.reports.matching import matched
 from gambeson.reports.naming import file_stem, target_name
 from gambeson.reports.series import Attacked, Source
+from gambeson.reports.subsets import differing, joined
 from gambeson.reports.tables import Column, Table
 
 Rows = list[list[object]]
@@ -24,15 +25,15 @@ def attacked_pairs(sources: Sequence[Source]) -> tuple[list[Exhibit], list[str]]
     skipped: list[str] = []
     for key, number in numbers.items():
         found = [curve for source in sources for curve in curves(source) if card_key(curve) == key]
-        for a, b in combinations(found, 2):
+        names = _names(found)
+        for (a, name_a), (b, name_b) in combinations(zip(found, names, strict=True), 2):
             if a.source is b.source or a.source.dataset != b.source.dataset:
                 continue
             rows, ways = tables.setdefault((a.source.dataset, a.norm), ([], set()))
             for eps, left, right in _shared(a, b):
                 match = matched(left.images, right.images)
                 if isinstance(match, str):
-                    names = f"{a.source.name} and {b.source.name}"
-                    skipped.append(f"{names} under attack {number} are not paired: {match}.")
+                    skipped.append(f"{name_a} and {name_b} under attack {number} are not paired: {match}.")
                     continue
                 i, j, how = match
                 ways.add(how)
@@ -40,9 +41,16 @@ def attacked_pairs(sources: Sequence[Source]) -> tuple[list[Exhibit], list[str]]
                     *((a.source, left.images), (b.source, right.images)),
                     *(left.images.correct[i], right.images.correct[j]),
                 )
-                rows.append([a.source.name, b.source.name, target_name(left), number, eps, *cells])
+                rows.append([name_a, name_b, target_name(left), number, eps, *cells])
     exhibits = [_exhibit(*parts, rows, ways) for parts, (rows, ways) in tables.items() if rows]
     return exhibits, list(dict.fromkeys(skipped))  # one line for all eps
+
+
+def _names(found: Sequence[Curve]) -> list[str]:
+    """The runs; with their images where one run was attacked on several subsets."""
+    runs = [curve.source.name for curve in found]
+    apart = differing([curve.images for curve in found])
+    return [joined(run, of if runs.count(run) > 1 else "") for run, of in zip(runs, apart, strict=True)]
 
 
 def _shared(a: Curve, b: Curve) -> list[tuple[float, Attacked, Attacked]]:

@@ -7,20 +7,23 @@ from gambeson.reports.exhibits import Section
 from gambeson.reports.grouping import Entry, by_data_and_norm, dataset_of
 from gambeson.reports.naming import certified_name, file_stem, headlines
 from gambeson.reports.radius_exhibit import radius_exhibit
+from gambeson.reports.sections.both import attacked_too, both
 from gambeson.reports.series import Certified, Source
 from gambeson.reports.styling import colours
+from gambeson.reports.subsets import subset_name
 
 MOST_LINES = 6  # in one figure; more are divided by noise
 
 
 def certified(sources: Sequence[Source]) -> Section | None:
     """One figure per data set and norm (per noise where there are many runs), and one per run with several bounds."""
-    exhibits = []
+    exhibits, figures = [], []
     tint, numbers = colours(sources), numbered(sources)
     for (dataset, norm), entries in by_data_and_norm(sources).items():
         for noise, part in _parts(entries).items():
             title = f"Certified accuracy against {norm} radius, {dataset or 'data not stated'}"
             stem = file_stem("certified", dataset, norm, noise)
+            figures.append(part)
             exhibits.append(radius_exhibit(stem, title, part, tint=tint, numbers=numbers, dataset=dataset))
     for source in sources:
         for head in headlines(source):
@@ -28,9 +31,12 @@ def certified(sources: Sequence[Source]) -> Section | None:
             for norm in dict.fromkeys(series.norm for _, series in same):
                 entries = [entry for entry in same if entry[1].norm == norm]
                 if len(entries) > 1:
+                    again = _again(source, head)
                     title = f"Every bound on the same counts, {norm}"
-                    stem = file_stem("bounds", source.name, head.noise, norm, _again(source, head))
+                    title += f", {subset_name(head.images)}" if again else ""
+                    stem = file_stem("bounds", source.name, head.noise, norm, again)
                     entries = _families(entries)
+                    figures.append(entries)
                     tints = {certified_name(*entry): place for place, entry in enumerate(entries)}
                     exhibits.append(
                         radius_exhibit(
@@ -42,10 +48,12 @@ def certified(sources: Sequence[Source]) -> Section | None:
     text = [
         "Each curve is the exact step function of the recorded radii: the fraction of all images that are not "
         "abstained on, correct, and certified at that radius or more. Dotted vertical lines mark the largest radius "
-        "that the number of draws and alpha allow. Where the same smoothed classifier was attacked in the same norm, "
-        "its accuracy under attack is beside its certified accuracy (A1, A2, ... are attack cards): up to alpha, the "
-        "true robust accuracy lies between the two.",
+        "that the number of draws and alpha allow.",
     ]
+    attacked = attacked_too(figures)
+    if attacked is not None:
+        text.append(attacked)
+    exhibits += both(sources, numbers)
     return Section("certified", "Certified accuracy against radius", text, exhibits)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gambeson.reports.exhibits import Exhibit, Section
-from gambeson.reports.grouping import natural
+from gambeson.reports.grouping import data_name, natural
 from gambeson.reports.naming import headlines
 from gambeson.reports.series import Source
 from gambeson.reports.tables import Column, Table
@@ -57,7 +57,7 @@ def _training(sources: Sequence[Source]) -> Exhibit | None:
 
 def _certification(sources: Sequence[Source]) -> Exhibit | None:
     columns = [
-        *(Column("run"), Column("model"), Column("noise"), Column("device"), Column("images", "count")),
+        *(Column("run"), Column("images", "count"), Column("data"), Column("model"), Column("noise"), Column("device")),
         *(
             Column("draws per image (n0 + n)", "count"),
             Column("total (s)", "seconds"),
@@ -75,10 +75,11 @@ def _certification(sources: Sequence[Source]) -> Exhibit | None:
             rows.append(
                 [
                     source.name,
+                    total,
+                    data_name(source, series.images),
                     source.header.get("model"),
                     series.noise,
                     source.header.get("device"),
-                    total,
                     draws,
                     seconds,
                     float(f"{seconds / total:.3g}"),

@@ -10,6 +10,7 @@ from gambeson.reports.matching import matched
 from gambeson.reports.naming import certified_name, file_stem
 from gambeson.reports.sections.attacked_pairs import attacked_pairs
 from gambeson.reports.series import Array, Certified, Source
+from gambeson.reports.subsets import differing, joined
 from gambeson.reports.tables import Column, Table
 
 ATTACKED = (
@@ -24,16 +25,19 @@ def pairs(sources: Sequence[Source]) -> Section | None:
     exhibits, skipped = [], []
     for (dataset, norm), entries in by_data_and_norm(sources).items():
         rows, ways = [], set()
-        for a, b in combinations(entries, 2):
+        apart = differing([series.images for _, series in entries])
+        names = [joined(certified_name(*entry), of) for entry, of in zip(entries, apart, strict=True)]
+        for (a, name_a), (b, name_b) in combinations(zip(entries, names, strict=True), 2):
             if a[0] is b[0] or (a[1].noise != b[1].noise and None not in (a[1].noise, b[1].noise)):
                 continue
             match = matched(a[1].images, b[1].images)
             if isinstance(match, str):
-                skipped.append(f"{certified_name(*a)} and {certified_name(*b)} are not paired: {match}.")
+                skipped.append(f"{name_a} and {name_b} are not paired: {match}.")
                 continue
             left, right, how = match
             ways.add(how)
-            rows += [_row(a, b, left, right, radius) for radius in [0.0, *fixed_radii([a, b], dataset)]]
+            radii = [0.0, *fixed_radii([a, b], dataset)]
+            rows += [[name_a, name_b, radius, *_cells(a, b, left, right, radius)] for radius in radii]
         if rows:
             exhibits.append(_exhibit(file_stem("pairs", dataset, norm), norm, rows, ways))
     under_attack, not_paired = attacked_pairs(sources)
@@ -49,12 +53,11 @@ def pairs(sources: Sequence[Source]) -> Section | None:
     return Section("pairs", "Runs compared on the same images", text, exhibits)
 
 
-def _row(a: Entry, b: Entry, left: Array, right: Array, radius: float) -> list[object]:
-    cells = difference(
+def _cells(a: Entry, b: Entry, left: Array, right: Array, radius: float) -> list[object]:
+    return difference(
         *((a[0], a[1].images), (b[0], b[1].images)),
         *(_holds(a[1], radius)[left], _holds(b[1], radius)[right]),
     )
-    return [certified_name(*a), certified_name(*b), radius, *cells]
 
 
 def _holds(series: Certified, radius: float) -> Array:

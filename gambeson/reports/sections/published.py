@@ -12,6 +12,7 @@ from gambeson.reports.naming import bound, file_stem
 from gambeson.reports.references import Reference, references
 from gambeson.reports.series import Certified, Source
 from gambeson.reports.shares import Share
+from gambeson.reports.subsets import subset_name
 from gambeson.reports.tables import Column, Table
 
 
@@ -39,7 +40,12 @@ def _exhibit(dataset: str, shown: Sequence[Reference], here: Sequence[Source]) -
     columns = [
         *(Column("published method"), Column("published model"), Column("noise"), Column("bound")),
         *(Column("l2 radius", "setting"), Column("published certified accuracy", "accuracy"), Column("sound")),
-        *(Column("this report: certified accuracy", "share"), Column("this report: run"), Column("this report: model")),
+        *(
+            Column("this report: certified accuracy", "share"),
+            Column("this report: run"),
+            Column("this report: images"),
+        ),
+        Column("this report: model"),
         Column("this report: natural accuracy (base, no noise)", "accuracy"),
         *(Column("published draws n", "count"), Column("published 1 − alpha", "setting")),
         *(Column("published images", "count"), Column("source"), Column("table"), Column("verified in")),
@@ -58,11 +64,14 @@ def _rows(ref: Reference, here: Sequence[Source]) -> list[list[Any]]:
     rows = []
     for radius, accuracy in zip(ref.radii, ref.accuracy, strict=True):
         ours: list[list[Any]] = [
-            [_share(series, radius), source.name, source.header.get("model"), natural(source, series.images)]
+            [
+                *(_share(series, radius), source.name, subset_name(series.images)),
+                *(source.header.get("model"), natural(source, series.images)),
+            ]
             for source, series in matches
         ]
         head = [ref.method, ref.model, ref.noise, certificate, radius, accuracy, ref.sound]
-        rows += [[*head, *measured, *told, ref.correction] for measured in ours or [[None] * 4]]
+        rows += [[*head, *measured, *told, ref.correction] for measured in ours or [[None] * 5]]
     return rows
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from gambeson.reports.curves import counts_at
 from gambeson.reports.exhibits import Exhibit, Section
-from gambeson.reports.grouping import Entry, by_data_and_norm, fixed_radii, natural
+from gambeson.reports.grouping import Entry, by_data_and_norm, data_name, fixed_radii, natural
 from gambeson.reports.naming import bound, file_stem
 from gambeson.reports.series import Source
 from gambeson.reports.shares import Share
@@ -86,7 +86,7 @@ def _two_radii(dataset: str | None, norm: str, entries: list[Entry]) -> Exhibit 
     if not entries:
         return None
     radii = [0.0, *fixed_radii(entries, dataset)]
-    columns = [Column("run"), Column("noise"), Column("adversary"), Column("images", "count")]
+    columns = [Column("run"), Column("images", "count"), Column("data"), Column("noise"), Column("adversary")]
     columns += [Column(f"certified accuracy, {norm} radius {radius:.6g}", "accuracy") for radius in radii]
     columns.append(Column("natural accuracy (base, no noise)", "accuracy"))
     rows = []
@@ -94,15 +94,16 @@ def _two_radii(dataset: str | None, norm: str, entries: list[Entry]) -> Exhibit 
         total = series.images.total
         for real, who in ((False, "on the pixel lattice"), (True, "real-valued")):
             shares = [Share(int(count), total) for count in counts_at(series, np.array(radii), real=real)]
-            rows.append([source.name, series.noise, who, total, *shares, natural(source, series.images)])
+            of = [total, data_name(source, series.images), series.noise, who]
+            rows.append([source.name, *of, *shares, natural(source, series.images)])
     caption = f"Certified accuracy against adversaries on the pixel lattice and against real-valued ones, {norm} norm."
     return Exhibit(file_stem("two-radii", dataset, norm), caption, Table(columns, rows))
 
 
 def _simultaneous(sources: Sequence[Source]) -> Exhibit | None:
     columns = [
-        *(Column("run"), Column("noise"), Column("bound"), Column("norm"), Column("radius", "setting")),
-        *(Column("images", "count"), Column("1 − alpha per image", "setting"), Column("certified accuracy", "share")),
+        *(Column("run"), Column("images", "count"), Column("data"), Column("noise"), Column("bound"), Column("norm")),
+        *(Column("radius", "setting"), Column("1 − alpha per image", "setting"), Column("certified accuracy", "share")),
         Column(f"lower bound for the whole test set, confidence {1 - RHO:g}", "lower"),
         Column("natural accuracy (base, no noise)", "share"),
     ]
@@ -114,7 +115,8 @@ def _simultaneous(sources: Sequence[Source]) -> Exhibit | None:
                 if series.alpha is not None:
                     share = Share(int(count), series.images.total)
                     least = whole_test_set(share.count, share.total, series.alpha, RHO)
-                    row = [source.name, series.noise, bound(series.certificate), norm, radius, share.total]
+                    row = [source.name, share.total, data_name(source, series.images), series.noise]
+                    row += [bound(series.certificate), norm, radius]
                     rows.append([*row, 1 - series.alpha, share, least, natural(source, series.images)])
     caption = "Certified accuracy as a statement about the whole test set (Theorem 6)."
     return Exhibit("whole-test-set", caption, Table(columns, rows)) if rows else None

@@ -8,11 +8,11 @@ from gambeson.reports.curves import counts_at
 from gambeson.reports.empirical import numbered
 from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.grouping import Entry, dataset_of, fixed_radii, natural
-from gambeson.reports.matching import matched
 from gambeson.reports.naming import file_stem, radius_name
 from gambeson.reports.radius_exhibit import radius_exhibit
 from gambeson.reports.series import Array, Source
 from gambeson.reports.shares import Share
+from gambeson.reports.subsets import same_images
 from gambeson.reports.tables import Column, Table
 
 METHODS = ("noisy", "stability")
@@ -25,7 +25,7 @@ def two_by_two(sources: Sequence[Source]) -> Section | None:
     for (dataset, noise), cells in _cells(sources).items():
         if len(cells) == 4:
             entries = [cells[method, certificate] for method in METHODS for certificate in BOUNDS]
-            if isinstance(matched(entries[0][1].images, entries[2][1].images), str):
+            if not same_images(entries[0][1].images, entries[2][1].images):
                 continue  # other images: their difference would be no gain of the training; the pairs say so
             tint = {cells[method, BOUNDS[0]][0].name: place for place, method in enumerate(METHODS)}
             stem = file_stem("two-by-two", dataset, noise)
@@ -42,10 +42,10 @@ def two_by_two(sources: Sequence[Source]) -> Section | None:
 
 
 def _cells(sources: Sequence[Source]) -> dict[tuple[str | None, str | None], dict[tuple[str, str], Entry]]:
-    """For every data set and noise, the first run of each method under each bound."""
+    """For every data set and noise, the first run of each method under each bound, on its most images."""
     found: dict[tuple[str | None, str | None], dict[tuple[str, str], Entry]] = {}
     for source in sources:
-        for series in source.certified:
+        for series in sorted(source.certified, key=lambda series: -series.images.total):
             if source.method in METHODS and series.certificate in BOUNDS:
                 cells = found.setdefault((dataset_of(source, sources), series.noise), {})
                 cells.setdefault((source.method, series.certificate), (source, series))
