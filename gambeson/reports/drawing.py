@@ -88,7 +88,7 @@ def _draw_line(axes: Axes, line: Line, place: int) -> None:
         axes.plot(line.x, line.y, marker=MARKERS[place % len(MARKERS)], markersize=4.5, **style)
     elif line.shape == "markers":
         marker = MARKERS[place % len(MARKERS)]
-        axes.plot(line.x, line.y, marker, color=colour, markersize=6, zorder=3, label=style["label"])
+        axes.plot(line.x, line.y, marker, color=colour, markersize=6, zorder=3, clip_on=False, label=style["label"])
     else:
         axes.plot(line.x, line.y, **style)
 
