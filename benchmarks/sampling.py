@@ -56,7 +56,7 @@ def compare(net: str, dtype: Dtype, seconds: float, rounds: int) -> dict[str, ob
     plain: dict[int, list[float]] = {batch: [] for batch in BATCHES}
     loop: dict[int, list[float]] = {batch: [] for batch in BATCHES}
     models = {batch: served(net, batch, dtype) for batch in BATCHES}
-    for batch, model in models.items():
+    for model in models.values():
         plain_rate(model, shape, seconds / 2)  # warm up
     for _ in range(rounds):
         for batch, model in models.items():

@@ -1,4 +1,4 @@
-"""The house keeps its promises: every registered name has its page and its test, and nothing heavy is imported early."""
+"""The house keeps its promises: every registered name has its page and its test, nothing heavy is imported early."""
 
 import subprocess
 import sys
