@@ -11,7 +11,6 @@ measured in a fresh process for each number of draws.
 import argparse
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -96,7 +95,9 @@ def main() -> None:
     if chosen.only_sample:
         net, draws = chosen.only_sample
         loop_rate(served(net, 200, "float32"), NETS[net][1], int(draws))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        # Not ru_maxrss: a new process inherits that of the one that started it.
+        peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+        print(int(peak.split()[1]) / 1024)
         return
     rows = [compare(net, dtype, chosen.seconds, chosen.rounds) for net in chosen.nets for dtype in chosen.dtypes]
     few, many = chosen.memory_draws
