@@ -93,7 +93,8 @@ class Lattice:
     noise: Noise
     levels: int
     thresholds: NDArray[np.int64]  # P(cell <= cells[i]) * 2^63, increasing; one fewer than there are cells
-    first: NDArray[np.int32]  # by the first 16 bits: the cell's position, or -1 where they do not decide it
+    first: NDArray[np.int32]  # by the first 16 bits: the cell's position, or ~(the least of several possible ones)
+    many: NDArray[np.bool_]  # by the first 16 bits: whether more than two cells are possible
     lowest: int  # the cell at position 0
     tau: float
 
@@ -105,7 +106,12 @@ class Lattice:
         undecided = np.flatnonzero(position < 0)
         more = generator.integers(0, 1 << (BITS - FIRST), size=undecided.size, dtype=np.int64)
         full = (bits[undecided].astype(np.int64) << (BITS - FIRST)) | more
-        position[undecided] = np.searchsorted(self.thresholds, full, side="right")
+        # Most of them lie between two cells: one comparison. A search among all thresholds is for the far tails.
+        least = ~position[undecided]
+        cell = least + (self.thresholds.take(least) <= full)
+        far = np.flatnonzero(self.many.take(bits[undecided]))
+        cell[far] = np.searchsorted(self.thresholds, full[far], side="right")
+        position[undecided] = cell
         position += self.lowest
         return position.reshape(shape)
 
@@ -128,11 +134,11 @@ def lattice(noise: Noise, levels: int) -> Lattice:
     low = np.arange(2**FIRST, dtype=np.int64) << (BITS - FIRST)
     left = np.searchsorted(thresholds, low, side="right")
     right = np.searchsorted(thresholds, low + ((1 << (BITS - FIRST)) - 1), side="right")
-    first = np.where(left == right, left, -1).astype(np.int32)
+    first = np.where(left == right, left, ~left).astype(np.int32)
     # The distance is at most the sum of the thresholds' errors (evaluation, rounding) and the mass that is cut off. The
     # 1 covers the uniform's tails near 0, which are differences of numbers near 1: 1e-16 wrong, whatever their size.
     error = 2 * (TAIL_ERROR * (1 + float(tails.sum())) + len(upper) * 2.0 ** -(BITS + 1) + 2.0**-62)
-    return Lattice(noise, levels, thresholds, first, -len(upper), error)
+    return Lattice(noise, levels, thresholds, first, right - left > 1, -len(upper), error)
 
 
 def _tail(noise: Noise, z: NDArray[np.float64]) -> NDArray[np.float64]:

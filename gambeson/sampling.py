@@ -51,9 +51,8 @@ def count(served: Served, image: Tensor, *, noise: Lattice, draws: int, key: tup
         offsets = _blocks(noise, shape, start, rows, key)
         offsets += pixels
         # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.
-        images[:rows] = torch.from_numpy(offsets)
-        images[:rows] /= noise.levels
-        total += _votes(served(images)[:rows], classes)
+        torch.div(torch.from_numpy(offsets).to(images.device), noise.levels, out=images[:rows])
+        _add_votes(total, served(images)[:rows], classes)
     return Counts(total[:classes].cpu().numpy(), draws)
 
 
@@ -72,8 +71,8 @@ def _blocks(noise: Lattice, shape: tuple[int, ...], start: int, rows: int, key: 
     return joined[start - first * BLOCK :][:rows]
 
 
-def _votes(logits: Tensor, classes: int) -> Tensor:
+def _add_votes(total: Tensor, logits: Tensor, classes: int) -> None:
     if logits.shape[1] != classes:
         raise UserError(f"the model gives {logits.shape[1]} logits, the data has {classes} classes; they must agree")
     winner = torch.where(torch.isfinite(logits).all(1), logits.argmax(1), classes)
-    return torch.bincount(winner, minlength=classes + 1)
+    total.scatter_add_(0, winner, torch.ones_like(winner))
