@@ -14,11 +14,13 @@ from gambeson.data.hub import hub
 from gambeson.data.idx import idx
 from gambeson.data.locate import folders
 from gambeson.data.npz import npz
+from gambeson.data.pairs import Pairs, examples
 from gambeson.data.split import split as _partition
 from gambeson.errors import UserError
 
 __all__ = [
-    "SOURCES", "Dataset", "augment", "cifar", "digits", "fetch", "folder", "hub", "idx", "load", "names", "npz",
+    "SOURCES", "Dataset", "Pairs", "augment", "cifar", "digits", "examples", "fetch", "folder", "hub", "idx", "load",
+    "names", "npz",
 ]  # fmt: skip
 
 # every source is called as source(name, "train" | "test", folders to search) -> Dataset

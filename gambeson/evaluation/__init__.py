@@ -3,6 +3,6 @@
 from gambeson.evaluation.attacked import attacked
 from gambeson.evaluation.certified import certified
 from gambeson.evaluation.clean import clean
-from gambeson.evaluation.plan import Evaluation, examples
+from gambeson.evaluation.plan import Evaluation
 
-__all__ = ["Evaluation", "attacked", "certified", "clean", "examples"]
+__all__ = ["Evaluation", "attacked", "certified", "clean"]

@@ -10,10 +10,10 @@ from torch import Tensor
 from gambeson.attacks import ATTACKS
 from gambeson.attacks.steps import STEP_RULES
 from gambeson.attacks.targets import least_likely, random_targets
-from gambeson.data import Dataset
+from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError
 from gambeson.evaluation.budgets import predict_budget
-from gambeson.evaluation.plan import Evaluation, Pairs, device_of, examples, inspect
+from gambeson.evaluation.plan import Evaluation, device_of, inspect
 from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
 from gambeson.keys import generator, key

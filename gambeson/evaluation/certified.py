@@ -4,8 +4,9 @@ from typing import Any
 
 from torch import Tensor
 
+from gambeson.data import Pairs, examples
 from gambeson.evaluation.budgets import certify_budget
-from gambeson.evaluation.plan import Evaluation, Pairs, examples, inspect
+from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
 from gambeson.sampling import BLOCK

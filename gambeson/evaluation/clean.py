@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gambeson.evaluation.plan import Evaluation, Pairs, device_of, examples, inspect
+from gambeson.data import Pairs, examples
+from gambeson.evaluation.plan import Evaluation, device_of, inspect
 from gambeson.types import Classifier
 
 

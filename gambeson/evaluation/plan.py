@@ -1,25 +1,21 @@
 """What every evaluation is: settings, flags, and records that come one by one; nothing is written here."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gambeson.data import Dataset
 from gambeson.errors import UserError
-from gambeson.models.given import labels as labelled
-from gambeson.models.given import pixels
 from gambeson.models.guards import Flag, require, undisturbed
 from gambeson.models.modes import evaluating
 from gambeson.types import Classifier
 
 Judge = Callable[[Tensor], list[dict[str, Any]]]  # rows of the data -> one record's fields per row
-Pairs = Dataset | Iterable[tuple[Any, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,37 +52,6 @@ class Evaluation:
                 if index not in done:
                     label = int(self.data.labels[row])
                     yield {"index": index, "hash": hashes[row], "label": label, **fields, "seconds": seconds}
-
-
-def examples(data: Pairs, name: str = "examples") -> Dataset:
-    """Any iterable of (x, y) as a Dataset: x an image (C, H, W) with an integer y, or a batch (N, C, H, W) with y (N,).
-
-    Values must be floats in [0, 1]; indices count from 0 in the order of the iterable.
-    """
-    if isinstance(data, Dataset):
-        return data
-    images, labels = [], []
-    for number, pair in enumerate(data):
-        try:
-            x, y = pair
-            x, y = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x), torch.as_tensor(y)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f"item {number} of the data is no pair (image, class) of numbers: {error}") from None
-        images.append(x if x.dim() == 4 else x[None])
-        labels.append(y.reshape(-1))
-        if images[-1].dim() != 4 or images[-1].shape[1:] != images[0].shape[1:] or len(images[-1]) != len(labels[-1]):
-            raise UserError(
-                f"item {number} of the data is x {tuple(x.shape)}, y {tuple(y.shape)}; give one image "
-                "(C, H, W) and its class, or a batch (N, C, H, W) and N classes, all images of one shape"
-            )
-    if not images:
-        raise UserError("the data holds no example; give an iterable of (x, y) that is not used up")
-    x, y = torch.cat(images).detach().cpu(), torch.cat(labels).detach().cpu()
-    if wrong := pixels(x) or labelled(x, y, int(y.max()) + 1):
-        raise UserError(wrong.message)
-    y = y.long()
-    classes = tuple(str(label) for label in range(max(2, int(y.max()) + 1)))
-    return Dataset(name, "test", x.float(), y, None, classes, torch.arange(len(x)))
 
 
 def inspect(model: Classifier, data: Dataset) -> tuple[int, list[Flag]]:
