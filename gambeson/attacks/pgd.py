@@ -58,15 +58,15 @@ def pgd(
                 linf, else "normalised".
     loss        "cross_entropy", "margin", "dlr" (see `attacks.objectives.objective`).
     restarts    >= 1; the worst case is kept per image. More than one needs `random_start`.
-    early_stop  keep the first point that fools and attack that image no more; otherwise the fooling point of largest
-                loss.
+    early_stop  keep the first point that fools and attack that image no more (one that is misclassified as it is: not
+                at all); otherwise attack every image to the end and keep the fooling point of largest loss.
     targets     int64 (N,), none equal to y: success then means prediction == target.
     keys        one integer per image, for its random starts; None: 0 .. N-1.
 
     Of all points visited, x itself included, one that fools is preferred, then the larger loss: never simply the last.
-    Images that are misclassified as they are return x: success, distance 0. eps = 0 returns x. NaN or +inf logits and
-    NaN gradients are a UserError. Calls the classifier 1 + restarts * (steps + 1) + 1 times (one fewer without random
-    start), steps * restarts of them backward.
+    With `early_stop`, images that are misclassified as they are return x: success, distance 0. eps = 0 returns x. NaN
+    or +inf logits and NaN gradients are a UserError. Calls the classifier 1 + restarts * (steps + 1) + 1 times (one
+    fewer without random start), steps * restarts of them backward.
 
     Changes nothing of the classifier: no mode, no .grad, no buffer that its forward does not change, no global random
     state.
@@ -100,8 +100,9 @@ def pgd(
         )  # clones: inference tensors cannot be differentiated through
         everyone = Rows(logits, torch.arange(len(x), device=x.device), x.detach().clone(), y.clone(), goals)
         clean = look(everyone, everyone.x, loss, gradient=not random_start and ball.eps > 0, first=True)
-        refused = torch.where(clean.fooled, 0, clean.refused)
-        best = Best(everyone.x.clone(), clean.loss.clone(), clean.fooled.clone(), clean.fooled.clone(), refused)
+        settled = clean.fooled & early_stop
+        refused = torch.where(settled, 0, clean.refused)
+        best = Best(everyone.x.clone(), clean.loss.clone(), clean.fooled.clone(), settled, refused)
         for restart in range(restarts if ball.eps > 0 else 0):
             if early_stop and best.settled.all():
                 break

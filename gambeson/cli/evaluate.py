@@ -41,6 +41,9 @@ def attack(
     loss: Annotated[str, typer.Option(help="cross_entropy, margin, dlr.")] = "cross_entropy",
     restarts: Annotated[int, typer.Option(help="Random starts; the worst case counts, per image.")] = 1,
     random_start: Annotated[bool, typer.Option(help="Start at a random point of the ball.")] = True,
+    early_stop: Annotated[
+        bool | None, typer.Option(help="Stop at the first success (default: yes, but no with --noise).")
+    ] = None,
     targeted: Annotated[str | None, typer.Option(help="random or least_likely: success = that class.")] = None,
     noise: Annotated[str | None, typer.Option(help="Attack the smoothed classifier: gaussian:0.5")] = None,
     attack_draws: Annotated[int, typer.Option(help="Noise draws inside the attack.")] = 16,
@@ -70,7 +73,8 @@ def attack(
     plans = [
         attacked(
             found.model, found.data, eps=radius, norm=norm, attack=attack, steps=steps, step_size=step_size,  # type: ignore[arg-type]
-            step_rule=step_rule, loss=loss, restarts=restarts, random_start=random_start, targeted=targeted,
+            step_rule=step_rule, loss=loss, restarts=restarts, random_start=random_start, early_stop=early_stop,
+            targeted=targeted,
             noise=noise, attack_draws=attack_draws, predict_draws=predict_draws, predict_alpha=predict_alpha,
             seed=seed, form=form, keep=images.add,
         )

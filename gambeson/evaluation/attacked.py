@@ -39,7 +39,7 @@ def attacked(
     loss: str = "cross_entropy",
     restarts: int = 1,
     random_start: bool = True,
-    early_stop: bool = True,
+    early_stop: bool | None = None,
     targeted: str | Labels | None = None,
     noise: str | None = None,
     attack_draws: int = 16,
@@ -56,7 +56,9 @@ def attacked(
     "least_likely", or a class per image, int64 (N,) in the order of `data`; success then means that class. noise
     (kind:scale) attacks the smoothed classifier instead of the base model: the attack sees the log of the mean
     softmax over `attack_draws` fixed draws per image (Salman et al. 2019), and what it returns is judged by
-    PREDICT with `predict_draws` fresh draws at `predict_alpha`, which may abstain (predict -1, not correct). keep:
+    PREDICT with `predict_draws` fresh draws at `predict_alpha`, which may abstain (predict -1, not correct).
+    early_stop: leave an image alone once it fools what the attack sees; None: yes for the base model, no for the
+    smoothed classifier, where fooling a few draws says little about the vote, and the largest loss counts. keep:
     called with (indices, x, x_adv) of every finished batch, before its records come out. Records hold
     predict_clean, predict, correct, success, loss, distance (float64, in `norm`). No default of an attack is left
     out of `settings`: an evaluation without them cannot be written.
@@ -79,7 +81,7 @@ def attacked(
         "loss": loss,
         "restarts": restarts,
         "random_start": random_start and attack != "fgsm",
-        "early_stop": early_stop,
+        "early_stop": noise is None if early_stop is None else early_stop,
     }
     if noise is not None:
         predict_budget(predict_draws, predict_alpha)

@@ -104,6 +104,18 @@ def test_the_smoothed_classifier_is_what_is_attacked(trained) -> None:
     assert accuracy(some) < accuracy(none) - 0.3
 
 
+def test_an_attack_on_the_smoothed_classifier_goes_on_past_its_first_success(trained) -> None:
+    """Fooling 8 draws is not fooling the vote: stopping there leaves the image on the boundary of those draws."""
+    data = trained.data.subset(range(60))
+    options = {"eps": 1.0, "norm": "l2", "steps": 10, **NOISE, "attack_draws": 8, "predict_draws": 300}
+    whole, stopped = attacked(trained.model, data, **options), attacked(trained.model, data, early_stop=True, **options)
+    assert [e.settings["early_stop"] for e in (whole, stopped)] == [False, True]
+    assert attacked(trained.model, data, eps=0.1).settings["early_stop"] is True
+    spared = [sum(r["success"] and r["predict"] in (-1, r["label"]) for r in e) for e in (whole, stopped)]
+    assert spared[0] < spared[1] / 2, spared
+    assert accuracy(list(whole)) <= accuracy(list(stopped))
+
+
 def test_abstentions_are_not_correct(trained) -> None:
     records = list(attacked(trained.model, trained.data, eps=0.6, norm="l2", **{**NOISE, "predict_draws": 20}))
     abstained = [r for r in records if r["predict"] == -1]
