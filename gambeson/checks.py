@@ -96,7 +96,7 @@ def _conflicts(run: Run, certified: dict[str, Any], rejudge: Rejudge | None) -> 
     """Over all attacks on one certified classifier: the images in conflict, each counted once."""
     sure = {record["index"]: record for record in run.records(certified["id"])}
     images: set[int] = set()
-    verdicts: dict[int, bool | None] = {}  # True: confirmed on fresh noise, None: the image was not kept
+    verdicts: dict[int, bool | None] = {}  # True: confirmed on fresh noise, None: some image was not kept, else False
     for attacked in run.evaluations("attacked"):
         if not _same_classifier(certified["settings"], attacked["settings"]):
             continue
@@ -105,12 +105,15 @@ def _conflicts(run: Run, certified: dict[str, Any], rejudge: Rejudge | None) -> 
             if before is None or before["hash"] != after["hash"]:
                 continue
             images.add(after["index"])
-            if _conflict(before, after, attacked) and verdicts.get(after["index"]) is not True:
-                again = rejudge(attacked, after["index"]) if rejudge else None
-                verdicts[after["index"]] = None if again is None else again not in (-1, before["selected"])
+            index = after["index"]
+            if _conflict(before, after, attacked) and verdicts.get(index) is not True:
+                again = rejudge(attacked, index) if rejudge else None
+                found = None if again is None else again not in (-1, before["selected"])
+                # Another attack's image that turns out innocent does not clear one that nobody could judge.
+                verdicts[index] = None if not found and verdicts.get(index, found) is None else found
     allowed = int(binom.isf(FALSE_ALARM, max(1, len(images)), certified["settings"]["alpha"]))
-    found = list(verdicts.values())
-    return _Conflicts(len(images), found.count(True), found.count(None), allowed)
+    outcomes = list(verdicts.values())
+    return _Conflicts(len(images), outcomes.count(True), outcomes.count(None), allowed)
 
 
 def success_grows_with_eps(run: Run) -> Check:

@@ -17,51 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from gambeson.errors import RunError, UserError
-from gambeson.schema import Header, check_record, check_settings
+from gambeson.errors import UserError
+from gambeson.jsonl import append, as_line, drop_torn_line, numbered_lines, read_json, read_lines, write_json
+from gambeson.schema import (
+    Header,
+    as_check,
+    as_evaluation,
+    as_header,
+    as_record,
+    check_record,
+    check_settings,
+)  # fmt: skip
 
 SCHEMA = 1
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` so that a reader sees the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w") as file:
-        json.dump(value, file, indent=1, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-        if not isinstance(value, dict):
-            raise json.JSONDecodeError("an object is expected", "", 0)
-        return value
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; is {path.parent} a run folder? (`gambeson train` makes one)") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}); restore the file or start a new run") from None
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a .jsonl file; a torn last line is dropped, any other broken line is an error."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error}); remove the line and run again") from None
-            if not isinstance(value, dict):
-                raise UserError(f"{path}, line {number}: not an object; remove the line and run again")
-            yield value
 
 
 @dataclass(frozen=True)
@@ -99,19 +67,28 @@ class Run:
 
     @property
     def header(self) -> dict[str, Any]:
-        header = read_json(self.path / "header.json")
+        path = self.path / "header.json"
+        header = read_json(path)
         if header.get("schema") != SCHEMA:
-            raise UserError(f"{self.path}/header.json has schema {header.get('schema')!r}; this version reads {SCHEMA}")
-        return header
+            raise UserError(f"{path} has schema {header.get('schema')!r}; this version reads {SCHEMA}")
+        return as_header(header, str(path))
 
     def evaluations(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The settings files, oldest first."""
-        found = [read_json(path) for path in sorted((self.path / "evaluations").glob("*.json"))]
+        paths = sorted((self.path / "evaluations").glob("*.json"))
+        found = [as_evaluation(read_json(path), str(path)) for path in paths]
         return sorted((e for e in found if kind in (None, e["kind"])), key=lambda e: (e["created"], e["id"]))
 
     def records(self, evaluation: str | None = None) -> list[dict[str, Any]]:
-        lines = read_lines(self.path / "records.jsonl")
-        return [line for line in lines if evaluation in (None, line["evaluation"])]
+        """The records of one evaluation, or all; a line that is no record, or an image's second, is named."""
+        found: dict[tuple[str, int], dict[str, Any]] = {}
+        for where, line in numbered_lines(self.path / "records.jsonl"):
+            if evaluation in (None, line.get("evaluation")):
+                key = (as_record(line, where)["evaluation"], line["index"])
+                if key in found:
+                    raise UserError(f"{where}: image {key[1]} of {key[0]} is recorded twice; remove one of the lines")
+                found[key] = line
+        return list(found.values())
 
     def cost(self) -> dict[str, Any] | None:
         path = self.path / "cost.json"
@@ -121,11 +98,11 @@ class Run:
         return list(read_lines(self.path / "metrics.jsonl"))
 
     def checks(self) -> list[dict[str, Any]]:
-        return list(read_lines(self.path / "checks.jsonl"))
+        return [as_check(line, where) for where, line in numbered_lines(self.path / "checks.jsonl")]
 
     def save_checks(self, verdicts: list[dict[str, Any]]) -> None:
         temporary = self.path / "checks.jsonl.tmp"
-        temporary.write_text("".join(_line(verdict) for verdict in verdicts))
+        temporary.write_text("".join(as_line(verdict) for verdict in verdicts))
         temporary.replace(self.path / "checks.jsonl")
 
     @contextmanager
@@ -137,7 +114,7 @@ class Run:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise UserError(f"another process is writing {self.path}; wait for it or stop it") from None
-            _drop_torn_line(file)
+            drop_torn_line(file)
             yield Writer(self, file)
             os.fsync(file.fileno())
 
@@ -202,42 +179,9 @@ class Evaluation:
         record = check_record(self.kind, {"evaluation": self.id, **record})
         if record["index"] in self.done:
             raise UserError(f"evaluation {self.id}: image {record['index']} is recorded already; indices are unique")
-        _append(self.file, _line(record).encode())
+        append(self.file, as_line(record).encode())
         self.done.add(record["index"])
 
 
 def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def _line(value: dict[str, Any]) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":")) + "\n"
-
-
-def _append(file: IO[bytes], line: bytes) -> None:
-    """All of `line` or nothing: an unbuffered file may take a part, and a full disk none."""
-    size, rest = file.seek(0, os.SEEK_END), line
-    try:
-        while rest:
-            rest = rest[file.write(rest) :]
-    except OSError as error:
-        file.truncate(size)
-        raise RunError(
-            f"{file.name} cannot be written ({error.strerror}); what it holds is complete: make room, run again"
-        ) from error
-
-
-def _drop_torn_line(file: IO[bytes]) -> None:
-    size = file.seek(0, os.SEEK_END)
-    position = size
-    while position > 0:
-        start = max(0, position - 65536)
-        file.seek(start)
-        newline = file.read(position - start).rfind(b"\n")
-        if newline >= 0:
-            position = start + newline + 1
-            break
-        position = start
-    if position < size:
-        file.truncate(position)
-    file.seek(0, os.SEEK_END)

@@ -130,6 +130,31 @@ class CertifiedRecord(Record):
     radii_real: dict[str, float]
 
 
+class Evaluation(Strict):
+    """What was asked of a run: evaluations/<id>.json."""
+
+    id: str
+    kind: Literal["clean", "attacked", "certified"]
+    settings: dict[str, Any]
+    command: str
+    created: str
+    examples: Positive
+    data: dict[str, Any]
+    machine: dict[str, Any] | None
+    flags: list[dict[str, str]]
+
+
+class Check(Strict):
+    """One line of checks.jsonl."""
+
+    check: str
+    verdict: Literal["pass", "doubt", "fail", "not_run"]
+    value: float | None
+    threshold: float | None
+    meaning: str
+    next_step: str
+
+
 SETTINGS: dict[str, type[Strict]] = {
     "clean": CleanSettings,
     "attacked": AttackedSettings,
@@ -143,16 +168,53 @@ RECORDS: dict[str, type[Strict]] = {
 
 
 def check_settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
-    return _check(SETTINGS[kind], settings, f"the settings of an evaluation of kind {kind!r}")
+    """Settings about to be written."""
+    return _written(SETTINGS[kind], settings, f"the settings of an evaluation of kind {kind!r}")
 
 
 def check_record(kind: str, record: dict[str, Any]) -> dict[str, Any]:
-    return _check(RECORDS[kind], record, f"a record of kind {kind!r}")
+    """A record about to be written."""
+    return _written(RECORDS[kind], record, f"a record of kind {kind!r}")
 
 
-def _check(model: type[Strict], value: dict[str, Any], what: str) -> dict[str, Any]:
+def as_header(value: dict[str, Any], where: str) -> dict[str, Any]:
+    """What was read at `where`, unchanged; what is no header is a UserError that says where, and so for the others."""
+    return _read(Header, value, where, "restore the file, or start a new run")
+
+
+def as_evaluation(value: dict[str, Any], where: str) -> dict[str, Any]:
+    return _read(Evaluation, value, where, "restore the file, or delete it and run again")
+
+
+def as_check(value: dict[str, Any], where: str) -> dict[str, Any]:
+    return _read(Check, value, where, "remove the line and check again")
+
+
+def as_record(value: dict[str, Any], where: str) -> dict[str, Any]:
+    kind = str(value.get("evaluation")).partition("-")[0]
+    if kind not in RECORDS:
+        raise UserError(
+            f"{where}: its evaluation is {value.get('evaluation')!r}, of no kind that this version reads "
+            f"({', '.join(RECORDS)}); remove the line and run again"
+        )
+    return _read(RECORDS[kind], value, where, "remove the line and run again")
+
+
+def _written(model: type[Strict], value: dict[str, Any], what: str) -> dict[str, Any]:
     try:
         return model.model_validate(value).model_dump(mode="json")
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = _problems(error)
         raise UserError(f"{what} cannot be written: {problems}. Give every field, null where none applies") from None
+
+
+def _read(model: type[Strict], value: dict[str, Any], where: str, remedy: str) -> dict[str, Any]:
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_problems(error)}; {remedy}") from None
+    return value
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(f"field {'.'.join(map(str, e['loc']))!r}: {e['msg']}" for e in error.errors())

@@ -131,6 +131,22 @@ def another_class(evaluation: dict[str, Any], index: int) -> int:
     return 9
 
 
+@pytest.mark.parametrize("order", [(0.2, 0.3), (0.3, 0.2)])
+@pytest.mark.parametrize(("unkept", "verdict"), [(True, ("doubt", 0)), (False, ("pass", 0))])
+def test_a_conflict_that_nobody_could_judge_is_not_cleared_by_another_attack(run, order, unkept, verdict) -> None:
+    """Two attacks on the same images; one's images are innocent on fresh noise, the other's were not kept."""
+
+    def judge(evaluation: dict[str, Any], index: int) -> int | None:
+        return None if unkept and evaluation["settings"]["eps"] == 0.3 else 1
+
+    certified(run, radius=0.5)
+    for eps in order:
+        attacked(run, smoothed(eps), fooled=10)
+    check = certified_not_above_attacked(run, judge)
+    assert (check.verdict, check.value) == verdict
+    assert f"{10 if unkept else 0} that could not be judged" in check.meaning
+
+
 def test_a_radius_above_an_attack_fails(run: Run) -> None:
     certified(run, radius=0.5)
     attacked(run, smoothed(0.3), fooled=30)

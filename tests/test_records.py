@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from gambeson.errors import RunError, UserError
-from gambeson.records import Run, read_json, read_lines, write_json
+from gambeson.jsonl import read_json, read_lines, write_json
+from gambeson.records import Run
 
 HEADER: dict[str, Any] = {
     "name": "run", "method": None, "method_settings": None, "dataset": "toy", "model": None, "classes": ["a", "b"],
@@ -193,7 +194,7 @@ def test_the_same_settings_resume_and_others_begin_anew(run: Run) -> None:
 @pytest.mark.parametrize("field", sorted(ATTACK))
 def test_an_attack_cannot_be_written_without_every_setting(run: Run, field: str) -> None:
     settings = {name: value for name, value in ATTACK.items() if name != field}
-    with run.writing() as writer, pytest.raises(UserError, match=f"{field}: Field required"):
+    with run.writing() as writer, pytest.raises(UserError, match=f"field '{field}': Field required"):
         begin(writer, "attacked", settings)
     assert run.evaluations() == []
 
@@ -337,11 +338,28 @@ def test_what_a_full_disk_did_not_take_is_not_written_later(run: Run, monkeypatc
 
 
 def test_checks_are_replaced_whole(run: Run) -> None:
-    run.save_checks([{"check": "a"}, {"check": "b"}])
-    run.save_checks([{"check": "c"}])
-    assert run.checks() == [{"check": "c"}]
+    fields = {"verdict": "pass", "value": None, "threshold": None, "meaning": "m", "next_step": "n"}
+    a, b, c = ({"check": name, **fields} for name in "abc")
+    run.save_checks([a, b])
+    run.save_checks([c])
+    assert run.checks() == [c]
     assert list(read_lines(run.path / "nothing.jsonl")) == []
-    assert json.loads((run.path / "checks.jsonl").read_text()) == {"check": "c"}
+    assert json.loads((run.path / "checks.jsonl").read_text()) == c
+
+
+def test_what_is_no_header_no_evaluation_and_no_check_is_named(run: Run) -> None:
+    (run.path / "checks.jsonl").write_text('{"check":"a"}\n')
+    with pytest.raises(UserError, match=r"checks\.jsonl, line 1: field 'verdict': Field required"):
+        run.checks()
+    (run.path / "evaluations").mkdir(exist_ok=True)
+    (run.path / "evaluations" / "clean-1.json").write_text("{}")
+    with pytest.raises(UserError, match=r"clean-1\.json: field 'id': Field required"):
+        run.evaluations()
+    header = json.loads((run.path / "header.json").read_text())
+    del header["dataset"]
+    (run.path / "header.json").write_text(json.dumps(header))
+    with pytest.raises(UserError, match=r"header\.json: field 'dataset': Field required"):
+        Run.open(run.path)
 
 
 def test_interrupted_writing_releases_the_run(run: Run) -> None:

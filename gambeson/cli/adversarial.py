@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from gambeson.cli.target import Target
+from gambeson.errors import UserError
 from gambeson.evaluation.plan import device_of
 from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
@@ -22,19 +24,22 @@ class Adversarial:
     """
 
     def __init__(self, run: Path, limit: int | None) -> None:
+        if limit is not None and limit < 0:
+            raise UserError(f"--keep is {limit}; it must be 0 or more images")
         self.folder, self.limit, self.path = run / "adversarial", limit, Path()
         self.rows: dict[int, tuple[Tensor, Tensor]] = {}
 
     def open(self, evaluation: str) -> None:
         self.path = self.folder / f"{evaluation}.safetensors"
         if self.path.exists():
-            kept = load_file(self.path)
+            kept = _load(self.path)
             pairs = zip(kept["x"], kept["x_adv"], strict=True)
             self.rows = dict(zip(kept["indices"].tolist(), pairs, strict=True))
 
     def add(self, indices: Tensor, x: Tensor, x_adv: Tensor) -> None:
         self.rows.update(zip(indices.tolist(), zip(x, x_adv, strict=True), strict=True))
         chosen = sorted(self.rows)[: self.limit]
+        self.rows = {index: self.rows[index] for index in chosen}
         if not set(chosen).intersection(indices.tolist()):
             return
         self.folder.mkdir(exist_ok=True)
@@ -44,19 +49,28 @@ class Adversarial:
         temporary.replace(self.path)
 
 
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); delete it: images that are attacked from now on are kept again"
+        ) from None
+
+
 def here(form: dict[str, Any], model: nn.Module) -> Form:
     """The form on this machine: fresh noise is another sample, not another claim about the same bits."""
     return Form(**{**form, "threads": torch.get_num_threads(), "device": device_of(model).type})
 
 
-def rejudge(target: Target) -> Callable[[dict[str, Any], int], int | None]:
+def rejudge(target: Target, classes: int) -> Callable[[dict[str, Any], int], int | None]:
     """The class that the smoothed classifier gives to a kept adversarial image on fresh noise; None if it was not
     kept.
     """
 
     def judge(attacked: dict[str, Any], index: int) -> int | None:
         path = target.run.path / "adversarial" / f"{attacked['id']}.safetensors"
-        kept = load_file(path) if path.exists() else {"indices": torch.empty(0)}
+        kept = _load(path) if path.exists() else {"indices": torch.empty(0)}
         rows = (kept["indices"] == index).nonzero()
         if not len(rows):
             return None
@@ -67,7 +81,7 @@ def rejudge(target: Target) -> Callable[[dict[str, Any], int], int | None]:
             noise=settings["noise"],
             seed=settings["seed"],
             form=here(settings["form"], target.model),
-            classes=len(target.run.header["classes"]),
+            classes=classes,
         )
         image = kept["x_adv"][int(rows[0])]
         return smoothed.predict(

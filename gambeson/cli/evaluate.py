@@ -25,7 +25,9 @@ Std = Annotated[str | None, typer.Option(help="Channel standard deviations, like
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Dtype = Annotated[str, typer.Option(help="Inference form that is sampled: float32 or bfloat16.")]
-Memory = Annotated[str, typer.Option(help="Inference form: channels_last or contiguous.")]
+Memory = Annotated[
+    str | None, typer.Option(help="Inference form: channels_last (default where the model runs so) or contiguous.")
+]
 Batch = Annotated[int, typer.Option(help="Inference form: noisy images in a call.")]
 Threads = Annotated[int | None, typer.Option(help="Inference form: CPU threads (default: as torch has them).")]
 
@@ -52,7 +54,7 @@ def attack(
     keep: Annotated[int | None, typer.Option(help="Adversarial images to keep, the first.")] = 1000,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
     out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
-    seed: Seed = 0, dtype: Dtype = "float32", memory: Memory = "channels_last", batch: Batch = 200,
+    seed: Seed = 0, dtype: Dtype = "float32", memory: Memory = None, batch: Batch = 200,
     threads: Threads = None,
 ) -> None:  # fmt: skip
     """Attack the base model, or with --noise the smoothed classifier; one evaluation per eps.
@@ -96,7 +98,7 @@ def certify(
     alpha: Annotated[float, typer.Option(help="Failure probability of each image's certificate.")] = 0.001,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
     out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
-    seed: Seed = 0, dtype: Dtype = "float32", memory: Memory = "channels_last", batch: Batch = 200,
+    seed: Seed = 0, dtype: Dtype = "float32", memory: Memory = None, batch: Batch = 200,
     threads: Threads = None,
 ) -> None:  # fmt: skip
     """Certify the smoothed classifier: every certificate that the noise allows, from the same counts.
@@ -136,8 +138,8 @@ def check(
     if fail_on not in ("fail", "doubt"):
         raise UserError(f"--fail-on is {fail_on!r}; it must be fail or doubt")
     found = _target(target, data, data_dir, "test", 1, None, out, weights, mean, std, device, None)
-    _, flags = inspect(found.model, found.data)
-    verdicts = run_checks(found.run, rejudge(found), flags)
+    classes, flags = inspect(found.model, found.data)
+    verdicts = run_checks(found.run, rejudge(found, classes), flags)
     found.run.save_checks([verdict.record() for verdict in verdicts])
     for verdict in verdicts:
         typer.echo(f"{verdict.verdict:8} {verdict.check}: {verdict.meaning}")
@@ -166,20 +168,23 @@ def _target(
     )  # fmt: skip
 
 
-def _form(dtype: str, memory: str, batch: int, device: str) -> Any:
+def _form(dtype: str, memory: str | None, batch: int, device: str) -> Any:
     import torch
 
     from gambeson.cli.target import pick_device
     from gambeson.inference import Form
 
-    return Form(dtype, memory, batch, torch.get_num_threads(), pick_device(device))  # type: ignore[arg-type]
+    if memory is None and (dtype, batch) == ("float32", Form.batch):
+        return None  # the evaluation's own choice, which tries contiguous where channels_last fails
+    return Form(dtype, memory or "channels_last", batch, torch.get_num_threads(), pick_device(device))  # type: ignore[arg-type]
 
 
 def _trained_noise(target: "Target") -> str:
     settings = target.run.header["method_settings"] or {}
     if not isinstance(settings.get("sigma"), int | float):
+        trained = f"with sigma {settings['sigma']}" if "sigma" in settings else "without noise"
         raise UserError(
-            f"{target.run.path} was not trained with noise: say which to certify with, --noise gaussian:0.5"
+            f"{target.run.path} was trained {trained}: say which noise to certify with, --noise gaussian:0.5"
         )
     return f"{settings.get('noise', 'gaussian')}:{settings['sigma']}"
 

@@ -46,7 +46,7 @@ def _running(model: Classifier, forms: list[Form], probe: Tensor) -> Served:
             return served
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:
+        except Exception as error:
             failed = error
     raise UserError(
         f"the model does not run in the form {form.settings()} ({first_line(failed)}); choose another form "

@@ -58,7 +58,9 @@ def splits(model: Classifier, batch: Images, logits: Tensor) -> Flag | None:
             break
     try:
         alone = torch.cat([model(image[None]) for image in batch[: len(batch) // 2]])
-    except (RuntimeError, ValueError, IndexError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
         return refuse("batch_split", f"the model fails on an image alone ({first_line(error)}): {remedy}")
     company = logits[: len(alone)]
     if alone.shape != company.shape:

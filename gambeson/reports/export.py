@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gambeson.errors import UserError
-from gambeson.records import Run, write_json
+from gambeson.jsonl import write_json
+from gambeson.records import Run
 from gambeson.reports.logs import COLUMNS
 from gambeson.reports.naming import file_stem
 from gambeson.reports.numbers import significant_down

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from gambeson.errors import UserError
-from gambeson.records import Run, read_lines
+from gambeson.records import Run
 from gambeson.reports.series import Attacked, Certified, Images, Source
 from gambeson.schema import RECORDS
 
@@ -20,11 +19,7 @@ def read_run(path: Path) -> Source:
     """The run at `path` as a `Source`; evaluations without any record are left out."""
     run = Run.open(path)
     evaluations = run.evaluations()
-    for evaluation in evaluations:
-        if evaluation["kind"] not in RECORDS:
-            where = f"{run.path}/evaluations/{evaluation['id']}.json"
-            raise UserError(f"{where}: kind is {evaluation['kind']!r}; this version reads {', '.join(RECORDS)}")
-    lines = _lines(run, {evaluation["id"]: evaluation["kind"] for evaluation in evaluations})
+    lines = _lines(run, {evaluation["id"] for evaluation in evaluations})
     evaluations = [evaluation for evaluation in evaluations if lines[evaluation["id"]]]
     of_kind = {kind: [e for e in evaluations if e["kind"] == kind] for kind in RECORDS}
     return Source(
@@ -41,24 +36,13 @@ def read_run(path: Path) -> Source:
     )
 
 
-def _lines(run: Run, kinds: dict[str, str]) -> dict[str, list[Line]]:
-    path = run.path / "records.jsonl"
+def _lines(run: Run, known: set[str]) -> dict[str, list[Line]]:
     found: dict[str, list[Line]] = defaultdict(list)
-    seen: set[tuple[str, int]] = set()
-    for number, line in enumerate(read_lines(path), start=1):
-        where = f"{path}, line {number}"
-        name = line.get("evaluation") if isinstance(line, dict) else None
-        if name not in kinds:
-            raise UserError(f"{where}: its evaluation is {name!r}, and {run.path}/evaluations has no file of that name")
-        try:
-            RECORDS[kinds[name]].model_validate(line)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            field = ".".join(map(str, problem["loc"]))
-            raise UserError(f"{where}: field {field!r}: {problem['msg']}; remove the line and run again") from None
-        if (name, line["index"]) in seen:
-            raise UserError(f"{where}: image {line['index']} of {name} is recorded twice; remove one of the lines")
-        seen.add((name, line["index"]))
+    for line in run.records():
+        name = line["evaluation"]
+        if name not in known:
+            where = f"{run.path}/records.jsonl"
+            raise UserError(f"{where} holds records of {name!r}, and {run.path}/evaluations has no file of that name")
         found[name].append(line)
     return defaultdict(list, {name: sorted(rows, key=lambda row: row["index"]) for name, rows in found.items()})
 

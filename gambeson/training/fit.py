@@ -4,6 +4,7 @@ import torch
 
 from gambeson.errors import UserError
 from gambeson.models import evaluating
+from gambeson.models.behaviour import first_line
 from gambeson.training.players import Players
 from gambeson.training.pool import batch
 from gambeson.training.road import Road
@@ -17,8 +18,11 @@ def require_fit(players: Players, road: Road) -> None:
     with torch.no_grad(), evaluating(players["model"]) as model:
         try:
             logits = model(x)
-        except RuntimeError as error:
-            raise UserError(f"the model does not take images of shape {tuple(x.shape)}: {error}") from None
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # somebody else's code: anything may come out of it
+            what = f"the model does not take images of shape {tuple(x.shape)}"
+            raise UserError(f"{what} ({first_line(error)})") from error
     top, low = int(road.data.labels.max()), int(road.data.labels.min())
     if logits.ndim != 2 or low < 0 or top >= logits.shape[1]:
         raise UserError(f"the model gives {tuple(logits.shape)} for one image and labels reach from {low} to {top}; "

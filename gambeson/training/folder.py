@@ -5,7 +5,7 @@ from typing import Any
 
 from gambeson import models
 from gambeson.errors import UserError
-from gambeson.records import read_json, write_json
+from gambeson.jsonl import read_json, write_json
 from gambeson.training import checkpoint, metrics
 from gambeson.training.plan import require_same
 from gambeson.training.ratio import measure

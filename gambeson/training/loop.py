@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gambeson.errors import RunError
+from gambeson.jsonl import read_lines
 from gambeson.keys import generator
-from gambeson.records import read_lines
 from gambeson.training import checkpoint, cost, metrics
 from gambeson.training.epoch import end_of_epoch, epoch_means
 from gambeson.training.road import Progress, Road

@@ -155,3 +155,36 @@ def test_adversarial_images_are_kept(gambeson, run) -> None:
     assert kept["indices"].tolist() == [r["index"] for r in Run.open(run).records(attacked["id"])][:4]
     assert (kept["x_adv"] - kept["x"]).abs().amax() <= 0.1 + 1e-6
     assert kept["x"].shape == kept["x_adv"].shape == (4, 1, 8, 8)
+
+
+def test_a_damaged_file_of_adversarial_images_is_named(gambeson, run, tmp_path) -> None:
+    words = ("attack", run, "--eps", "0.1", "--steps", 2, "--limit", 10)
+    assert gambeson(*words).status == 0
+    (kept,) = (run / "adversarial").glob("*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-50])
+    for command in (words, ("report", run, "--out", tmp_path / "page")):
+        done = gambeson(*command)
+        assert done.status == 2
+        assert f"{kept} is damaged" in done.err
+    assert gambeson(*words, "--keep", -1).status == 2
+
+
+def test_a_model_that_calls_view_runs_in_the_form_that_it_can(gambeson, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "viewing.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.features, self.last = torch.nn.Conv2d(1, 2, 3), torch.nn.Linear(72, 10)\n"
+        "    def forward(self, x):\n"
+        "        assert x.shape[1:] == (1, 8, 8)\n"
+        "        return self.last(self.features(x).view(-1, 72))\n"
+        "net = Net\n"
+    )
+    words = ("--data", "digits", "--out", tmp_path / "r", "--limit", 3)
+    done = gambeson("certify", "viewing:net", *CERTIFY, *words)
+    assert done.status == 0, done.err
+    (certified,) = Run.open(tmp_path / "r").evaluations("certified")
+    assert certified["settings"]["form"]["memory"] == "contiguous"
+    assert gambeson("certify", "viewing:net", *CERTIFY, *words, "--memory", "channels_last").status == 2

@@ -122,15 +122,21 @@ def test_commands_that_cannot_be_parsed(gambeson, line) -> None:
 
 def test_a_failed_run_is_status_1(gambeson, run, monkeypatch) -> None:
     """A disk that is full is no mistake of the command."""
-    from gambeson import records
+    from gambeson import jsonl, records
 
-    def full(file: object, line: bytes) -> None:
-        raise OSError(28, "No space left on device")
+    class Full:
+        def __init__(self, file) -> None:
+            self.name, self.seek, self.truncate = file.name, file.seek, file.truncate
 
-    monkeypatch.setattr(records, "_append", full)
+        def write(self, line: bytes) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(records, "append", lambda file, line: jsonl.append(Full(file), line))
     done = gambeson("attack", run, "--limit", 5)
     assert done.status == 1
-    assert done.err.startswith("error: No space left on device")
+    assert done.err.startswith("error: ")
+    assert "records.jsonl cannot be written (No space left on device)" in done.err
+    assert "make room, run again" in done.err
 
 
 def test_lists(gambeson) -> None:

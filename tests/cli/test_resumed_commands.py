@@ -4,7 +4,8 @@ import random
 import signal
 import time
 
-from gambeson.records import Run, read_lines
+from gambeson.jsonl import read_lines
+from gambeson.records import Run
 
 WORDS = ("--noise", "gaussian:0.25", "--draws", 2000, "--select-draws", 20, "--limit", 30, "--threads", 1)
 

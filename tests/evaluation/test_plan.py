@@ -33,6 +33,11 @@ class Frozen(nn.Module):
         return self.change(self.inner(x))
 
 
+def picky(z):
+    assert len(z) > 1, "batches only"
+    return z
+
+
 @pytest.mark.parametrize("kind", ["clean", "attacked", "certified"])
 @pytest.mark.parametrize(
     ("model", "data", "message"),
@@ -41,6 +46,8 @@ class Frozen(nn.Module):
         (None, lambda pairs: [(x, y + 3) for x, y in pairs], "gives 3 logits but the data has"),
         (None, lambda pairs: [(x.repeat(3, 1, 1), y) for x, y in pairs], "the model fails on images of shape"),
         (lambda m: Frozen(m, lambda z: (z, z)).eval(), None, "wrap it in a module"),
+        (lambda m: Frozen(m, lambda z: {}["logits"]).eval(), None, "the model fails on images .*KeyError"),
+        (lambda m: Frozen(m, lambda z: picky(z)).eval(), None, "the model fails on an image alone .*AssertionError"),
         (lambda m: Frozen(m, lambda z: z.argmax(1)).eval(), None, "logits must be"),
         (lambda m: Frozen(m, lambda z: z + torch.rand_like(z)).eval(), None, "random in its forward"),
         (lambda m: Frozen(m, lambda z: z - z.mean(0)).eval(), None, "other images in the batch"),

@@ -7,7 +7,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from gambeson.certificates import CERTIFICATES, applicable, max_radius
-from gambeson.records import Run, write_json
+from gambeson.jsonl import write_json
+from gambeson.records import Run
 from gambeson.stats import lower, top_and_rest
 
 FORM = {"dtype": "float32", "memory": "contiguous", "batch": 100, "threads": 1, "device": "cpu"}

@@ -113,7 +113,9 @@ def test_a_torn_last_line_is_dropped_and_the_evaluation_called_unfinished(tmp_pa
     [
         ("{\n", "not JSON"),
         ("[1]\n", "not an object"),
-        ('{"evaluation":"certified-none"}\n', "has no file of that name"),
+        ("{}\n", "its evaluation is None"),
+        ('{"evaluation":"measured-1"}\n', "of no kind that this version reads"),
+        ('{"evaluation":"certified-none"}\n', "field 'index': Field required"),
     ],
 )
 def test_a_broken_line_of_a_run(lines, broken, words):
@@ -136,11 +138,19 @@ def test_a_record_that_lacks_a_field_or_occurs_twice(lines):
         read([run])
 
 
+def test_records_of_an_evaluation_that_is_not_there(lines):
+    run, _ = lines
+    path = next((run / "evaluations").glob("certified-*"))
+    path.unlink()
+    with pytest.raises(UserError, match=f"holds records of '{path.stem}'.* no file of that name"):
+        read([run])
+
+
 def test_an_unknown_schema_and_kind(lines):
     run, _ = lines
     path = next((run / "evaluations").glob("certified-*"))
     path.write_text(path.read_text().replace('"certified"', '"measured"'))
-    with pytest.raises(UserError, match="kind is 'measured'"):
+    with pytest.raises(UserError, match="field 'kind': Input should be"):
         read([run])
     header = run / "header.json"
     header.write_text(header.read_text().replace('"schema": 1', '"schema": 9'))

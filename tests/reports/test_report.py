@@ -16,7 +16,14 @@ from gambeson.reports.read import read
 from gambeson.reports.report import SECTIONS
 
 CHECKS = [
-    {"check": "steps", "verdict": "pass", "value": 0.0, "threshold": 0.01, "meaning": "Ok.", "next_step": None},
+    {
+        "check": "steps",
+        "verdict": "pass",
+        "value": 0.0,
+        "threshold": 0.01,
+        "meaning": "Ok.",
+        "next_step": "None needed.",
+    },
     {"check": "box", "verdict": "doubt", "value": 0.2, "threshold": 0.1, "meaning": "Hm.", "next_step": "Look."},
 ]
 ATTACKS = [("l2", "base"), ("l2", "smoothed"), ("linf", "base")]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from gambeson.errors import UserError
@@ -97,7 +98,10 @@ def _exhibit(source: Source, attacked: Attacked) -> Exhibit:
 
 
 def _load(attacked: Attacked) -> tuple[Array, Array, list[int]]:
-    tensors = load_file(str(attacked.gallery))
+    try:
+        tensors = load_file(str(attacked.gallery))
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{attacked.gallery} is damaged ({error}); delete it, or attack again") from None
     for name in ("x", "x_adv", "indices"):
         if name not in tensors:
             raise UserError(f"{attacked.gallery} lacks the tensor {name!r}; delete the file or attack again")
