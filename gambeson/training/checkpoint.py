@@ -10,7 +10,7 @@ import torch
 
 from gambeson.errors import RunError
 
-FORMAT = 1
+FORMAT = 2
 DIGEST = 32  # bytes of SHA-256 after the archive: torch.load itself does not notice a changed byte
 
 

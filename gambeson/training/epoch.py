@@ -17,9 +17,10 @@ def epoch_means(session: Session, fabric: "Fabric | None") -> dict[str, float]:
     """The mean of every term over this epoch's images so far, over all ranks if `fabric` is given, else this one."""
     names = sorted(session.sums)
     sums = torch.stack([session.sums[name] for name in names])
+    images = torch.tensor(session.images, dtype=sums.dtype, device=sums.device)
     if fabric is not None:
-        (sums,) = weighted_sum([sums], 1.0, fabric)
-    return dict(zip(names, (sums / session.images).tolist(), strict=True))
+        sums, images = weighted_sum([sums, images], 1.0, fabric)
+    return dict(zip(names, (sums / images).tolist(), strict=True))
 
 
 def end_of_epoch(session: Session, road: Road, epoch: int, lr: float) -> dict[str, Any]:

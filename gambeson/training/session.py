@@ -20,7 +20,9 @@ State = Mapping[str, Tensor]  # what a loss carries from step to step
 
 @dataclass
 class Session:
-    """The state of a run after `step` updates; `sums` are this epoch's terms times images, `images` how many."""
+    """The state of a run after `step` updates, on one rank: `sums` are this epoch's terms times images, over the
+    `images` of this rank's slices.
+    """
 
     players: Mapping[str, nn.Module]
     optimizers: Mapping[str, torch.optim.Optimizer]
@@ -49,34 +51,34 @@ def seed_global(seed: int, rank: int, device: torch.device) -> None:
 
 
 def pack(session: Session, fabric: "Fabric") -> dict[str, Any]:
-    """Tensors, numbers and strings only. Every rank calls it: the generators' states of all ranks go in."""
+    """Tensors, numbers and strings only. Every rank calls it: what ranks do not share goes in for each of them."""
     device = fabric.device
     generators = [session.generator.get_state(), torch.get_rng_state()]
     if device.type == "cuda":
         generators.append(torch.cuda.get_rng_state(device))
+    sums = {name: value.cpu() for name, value in session.sums.items()}
+    own = {"generators": generators, "images": session.images, "sums": sums, "counts": asdict(session.counts)}
     return {
         "identity": session.identity,
         "step": session.step,
         "seconds": session.seconds,
-        "images": session.images,
-        "sums": session.sums,
-        "counts": asdict(session.counts),
         "best": session.best,
         "peak_memory": session.peak_memory,
         "players": {name: module.state_dict() for name, module in session.players.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in session.optimizers.items()},
         "states": {name: dict(state) for name, state in session.states.items()},
-        "generators": gathered(generators, fabric),
+        "ranks": gathered(own, fabric),
     }
 
 
 def unpack(content: dict[str, Any], session: Session, fabric: "Fabric") -> None:
     """Put a checkpoint's content into `session`, in place."""
     device = fabric.device
-    if len(content["generators"]) != fabric.world_size:
+    written = len(content["ranks"])
+    if written != fabric.world_size:
         raise UserError(
-            f"the checkpoint was written by {len(content['generators'])} processes, now there are {fabric.world_size}; "
-            "use as many, or another folder"
+            f"the checkpoint was written by {written} processes, now there are {fabric.world_size}; use as many, or "
+            "another folder"
         )
     for name, module in session.players.items():
         module.load_state_dict(content["players"][name])
@@ -85,12 +87,13 @@ def unpack(content: dict[str, Any], session: Session, fabric: "Fabric") -> None:
     session.states.update(
         {name: {key: tensor.to(device) for key, tensor in state.items()} for name, state in content["states"].items()}
     )
-    generators = content["generators"][fabric.global_rank]
+    own = content["ranks"][fabric.global_rank]
+    generators = own["generators"]
     session.generator.set_state(generators[0])
     torch.set_rng_state(generators[1])
     if device.type == "cuda":
         torch.cuda.set_rng_state(generators[2], device)
-    session.step, session.seconds, session.images = content["step"], content["seconds"], content["images"]
-    session.sums = {name: tensor.to(device) for name, tensor in content["sums"].items()}
-    session.counts = Counts(**content["counts"])
+    session.step, session.seconds, session.images = content["step"], content["seconds"], own["images"]
+    session.sums = {name: tensor.to(device) for name, tensor in own["sums"].items()}
+    session.counts = Counts(**own["counts"])
     session.best, session.peak_memory = content["best"], content["peak_memory"]

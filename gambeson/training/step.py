@@ -42,6 +42,6 @@ def take_step(session: Session, road: Road, rows: torch.Tensor) -> float:
             label = term if len(plan.losses) == 1 else f"{name}/{term}"
             weighted = value.double() * len(mine)
             session.sums[label] = session.sums[label] + weighted if label in session.sums else weighted
-    session.images += len(rows)
+    session.images += len(mine)
     session.step += 1
     return lr

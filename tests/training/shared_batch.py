@@ -1,5 +1,6 @@
-"""Trains in one or two processes and writes the weights: python shared_batch.py DEVICES FOLDER."""
+"""Trains in one or two processes and writes the weights: python shared_batch.py DEVICES FOLDER [KILL_AFTER_STEPS]."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,5 +39,30 @@ def main(devices: int, folder: Path) -> None:
         torch.distributed.destroy_process_group()
 
 
+def killed(folder: Path, after: int) -> None:
+    """15 steps an epoch, a checkpoint at step 16; dies without a word after so many steps (0: lives)."""
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.rand(29, 1, 4, 4, generator=generator), torch.arange(29) % 3
+    calls = [0]
+
+    def mortal(players: Any, x: Any, y: Any, *, state: Any, generator: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == after:
+            os._exit(9)
+        return {"cross_entropy": cross_entropy(players["model"](x), y)}, state
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    train(
+        model, [(x, y)], loss=mortal, optimizer={"lr": 0.1}, epochs=2, batch=2, precision="64-true", device="cpu",
+        devices=2, run=folder, ratio_steps=0, checkpoint_seconds=1e-6, identity={"run": "killed"},
+    )  # fmt: skip
+    torch.distributed.destroy_process_group()
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    if len(sys.argv) > 3:
+        killed(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        main(int(sys.argv[1]), Path(sys.argv[2]))

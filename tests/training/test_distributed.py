@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from gambeson.errors import UserError
+from gambeson.jsonl import read_lines
 from gambeson.training.distributed import slice_of, start
 from gambeson.training.session import seeded
 
@@ -50,6 +51,24 @@ def test_two_processes_equal_one_in_float64(tmp_path: Path) -> None:
         for first, second in zip(one["metrics"], two["metrics"], strict=True):
             assert first["terms"] == pytest.approx(second["terms"], abs=1e-12)
             assert first["validation_accuracy"] == second["validation_accuracy"]
+
+
+def test_two_processes_that_were_killed_have_the_metrics_of_two_that_were_not(tmp_path: Path) -> None:
+    """Killed in the middle of an epoch: what each rank had summed up so far must come back to that rank."""
+
+    def run(name: str, after: int) -> int:
+        command = [sys.executable, shared_batch.__file__, "2", str(tmp_path / name), str(after)]
+        return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode
+
+    assert run("whole", 0) == 0
+    assert run("killed", 20) != 0
+    assert not (tmp_path / "killed" / "cost.json").exists()
+    assert run("killed", 0) == 0
+    whole, killed = (list(read_lines(tmp_path / name / "metrics.jsonl")) for name in ("whole", "killed"))
+    times = ("seconds", "images_per_second")
+    without = [[{k: v for k, v in line.items() if k not in times} for line in lines] for lines in (whole, killed)]
+    assert without[0] == without[1]
+    assert len(whole) == 2
 
 
 def test_a_device_without_float64_is_refused_and_auto_never_picks_it() -> None:
