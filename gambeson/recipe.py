@@ -95,7 +95,7 @@ class Train(Section):
     channels_last: bool = False
     keep: Literal["last", "best"] = "last"
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 300.0
-    ratio_steps: Annotated[int, Field(ge=0)] = 50
+    ratio_steps: Annotated[int, Field(ge=0)] = 50  # fewer than 50 of each say little; 0 leaves the ratio out
 
 
 class Recipe(Section):

@@ -153,11 +153,12 @@ class Writer:
             }
             fields |= {"examples": examples, "data": data, "machine": machine, "flags": flags or []}
             write_json(path, fields)
-        begun = read_json(path).get("machine")
-        if begun and machine and begun != machine:
-            differs = ", ".join(
-                f"{name} {begun[name]} (now {machine.get(name)})" for name in begun if begun[name] != machine.get(name)
-            )
+        begun = read_json(path).get("machine") or {}
+        now = begun if machine is None else machine
+        differs = ", ".join(
+            f"{name} {value} (now {now.get(name)})" for name, value in begun.items() if value != now.get(name)
+        )
+        if differs:
             raise UserError(
                 f"{path} was begun with {differs}, and the last bits of logits may differ: "
                 "go on there, or use another run folder"

@@ -108,6 +108,7 @@ def record(target: Target, evaluation: Evaluation, title: str, prepare: Callable
             "device": device_of(target.model).type,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
+            "numpy": version("numpy"),  # its generators make the noise
         }
         flags = [{"flag": flag.name, "message": flag.message} for flag in evaluation.flags]
         writing = writer.evaluation(

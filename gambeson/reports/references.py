@@ -34,8 +34,8 @@ class Reference:
 def references() -> tuple[Reference, ...]:
     """All of references.toml, in its order.
 
-    >>> [r.accuracy for r in references() if r.sound == "no"]
-    [(0.69,)]
+    >>> [r.accuracy for r in references() if r.table == "Table 1"]
+    [(0.69,), (0.656,)]
     """
     text = (files("gambeson.reports") / "references.toml").read_text()
     return tuple(

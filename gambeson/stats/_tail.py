@@ -64,10 +64,12 @@ def log_tail(k: Floats, n: Floats, p: Floats) -> tuple[Floats, Floats]:
     inner = _stirling_error(n) - _stirling_error(k) - _stirling_error(safe) + 0.5 * np.log(n / (2 * np.pi * k * safe))
     log_point = near + far + np.where(rest > 0, inner, 0.0)
     a, b = k, rest + 1
-    upper = p > (a + 1) / (a + b + 2)  # past the mean the complement converges faster
+    # Past the mean the complement converges faster; where all are hits the tail is p^n.
+    upper = (p > (a + 1) / (a + b + 2)) & (rest > 0)
     h, steps = _fraction(np.where(upper, b, a), np.where(upper, a, b), np.where(upper, q, p))
-    log_part = log_point + np.log(q * h) + np.where(upper, np.log(a / b), 0.0)
+    log_part = np.where(rest > 0, log_point + np.log(q * h) + np.where(upper, np.log(a / b), 0.0), near)
     error = 4 * EPS * (n + np.abs(near) + np.abs(far) + steps + 100)
-    # exp(log_part) < about 0.7 where the complement is taken: its error grows by less than 4.
+    # d log(1 - e^u) / du = -e^u / (1 - e^u): so much the complement's error grows (1 % for what is of second order).
     part = np.where(upper, log_part, -1.0)
-    return np.where(upper, np.log1p(-np.exp(part)), log_part), error * np.where(upper, 4.0, 1.0)
+    grown = np.maximum(1.0, 1.01 * np.exp(part) / -np.expm1(part))
+    return np.where(upper, np.log1p(-np.exp(part)), log_part), error * grown
