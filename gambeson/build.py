@@ -12,10 +12,10 @@ from torch import nn
 from gambeson import data, losses, models
 from gambeson import recipe as recipes
 from gambeson.data import Dataset
-from gambeson.errors import UserError
+from gambeson.errors import UserError, nearest
 from gambeson.keys import key
 from gambeson.losses import Loss
-from gambeson.recipe import Model, Recipe, nearest
+from gambeson.recipe import Model, Recipe
 from gambeson.training import Progress, TrainResult, train
 from gambeson.training.schedules import check as check_schedule
 from gambeson.training.schedules import values
@@ -39,7 +39,7 @@ def check(recipe: Recipe) -> Loss:
 
     >>> check(recipes.load("mnist-plain", ["method.sigma=0.5"]))
     Traceback (most recent call last):
-    gambeson.errors.UserError: method plain has no key sigma; known: none
+    gambeson.errors.UserError: method plain has no key sigma; Known: none
     """
     loss = losses.get(recipe.method.name)
     check_keys(loss, recipe.method.options)

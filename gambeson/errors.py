@@ -1,4 +1,9 @@
-"""The two ways in which a command can end badly."""
+"""The two ways in which a command can end badly, and what helps with a misspelt name."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+SHOWN = 30  # known names in a message
 
 
 class UserError(ValueError):
@@ -7,3 +12,15 @@ class UserError(ValueError):
 
 class RunError(RuntimeError):
     """A run that failed although the command was right: a full disk, an unsound certificate (exit status 1)."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The nearest known name, if any is near, and all of them.
+
+    >>> nearest("epoch", ["epochs", "batch"])
+    'did you mean epochs? Known: epochs, batch'
+    """
+    names = list(known)
+    close = get_close_matches(word, names, 1, 0.5)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (f"did you mean {close[0]}? " if close else "") + f"Known: {', '.join(names[:SHOWN]) or 'none'}{more}"

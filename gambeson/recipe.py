@@ -6,7 +6,6 @@ A recipe says everything that decides a training run's weights. `[method]` and `
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gambeson.errors import UserError
+from gambeson.errors import UserError, nearest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -158,12 +157,6 @@ def check(kind: type[Kind], values: Mapping[str, Any], what: str) -> Kind:
         raise UserError(f"{what}: " + "; ".join(_explain(kind, problem) for problem in error.errors())) from None
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """ "did you mean ...?", or all known words where none is near."""
-    close = get_close_matches(word, known, 1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
-
-
 def _explain(kind: type[BaseModel], problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
@@ -198,7 +191,7 @@ def _read(source: str | Path) -> tuple[str, str]:
     if path.suffix == ".toml" or len(path.parts) > 1:
         raise UserError(f"recipe {source} does not exist; known by name: {', '.join(names())}")
     if str(source) not in names():
-        raise UserError(f"recipe {source} is not known; {nearest(str(source), names())} A path must end in .toml")
+        raise UserError(f"recipe {source} is not known; {nearest(str(source), names())}. A path must end in .toml")
     return (resources.files("gambeson") / "recipes" / f"{source}.toml").read_text(), str(source)
 
 

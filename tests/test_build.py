@@ -47,7 +47,7 @@ def test_every_recipe_runs_two_steps_on_made_up_data(name: str, monkeypatch: pyt
     ("name", "override", "message"),
     [
         ("digits-noisy", "method.sigme=0.5", "method noisy has no key sigme; did you mean sigma"),
-        ("digits-plain", "method.sigma=0.5", "method plain has no key sigma; known: none"),
+        ("digits-plain", "method.sigma=0.5", "method plain has no key sigma; Known: none"),
         ("digits-plain", "method.name=noisy", "method noisy needs the key sigma; add it under"),
         ("digits-plain", "method.name=nosy", "method 'nosy' is not known; did you mean noisy"),
         ("digits-noisy", "method.sigma=-0.5", "noise scale is -0.5; it must be in"),
@@ -59,7 +59,7 @@ def test_every_recipe_runs_two_steps_on_made_up_data(name: str, monkeypatch: pyt
         (
             "digits-plain",
             "model.activaton=elu",
-            "model 'digits_cnn' has no option 'activaton'; did you mean 'activation'",
+            "model 'digits_cnn' has no option 'activaton'; did you mean activation",
         ),
         ("digits-plain", "model.activation=gelu", "activation is 'gelu'"),
         ("digits-plain", "model.activation=3", "activation is 3"),

@@ -1,6 +1,5 @@
 """Images from every source in one form: `load(name, split)`. One file per source; the registry is SOURCES."""
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from gambeson.data.locate import folders
 from gambeson.data.npz import npz
 from gambeson.data.pairs import Pairs, examples
 from gambeson.data.split import split as _partition
-from gambeson.errors import UserError
+from gambeson.errors import UserError, nearest
 
 __all__ = [
     "SOURCES", "Dataset", "Pairs", "augment", "cifar", "digits", "examples", "fetch", "folder", "hub", "idx", "load",
@@ -66,9 +65,7 @@ def load(name: str, split: str, *, data_dir: str | Path | None = None, validatio
     """
     source, colon, argument = name.partition(":")
     if source not in SOURCES or (source in ARGUMENTS) != bool(colon and argument):
-        near = difflib.get_close_matches(source.lower().replace("_", "-"), SOURCES, 1, 0.5)
-        hint = f"Did you mean {names()[list(SOURCES).index(near[0])]!r}? " if near else ""
-        raise UserError(f"data set {name!r} is not known. {hint}Known: {', '.join(names())}")
+        raise UserError(f"data set {name!r} is not known; {nearest(source.lower().replace('_', '-'), names())}")
     if split not in SPLITS:
         raise UserError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
     if split == "validation" and validation == 0:

@@ -11,7 +11,7 @@ from gambeson.attacks import ATTACKS
 from gambeson.attacks.steps import STEP_RULES
 from gambeson.attacks.targets import least_likely, random_targets
 from gambeson.data import Dataset, Pairs, examples
-from gambeson.errors import UserError
+from gambeson.errors import UserError, nearest
 from gambeson.evaluation.budgets import predict_budget
 from gambeson.evaluation.plan import Evaluation, device_of, inspect
 from gambeson.evaluation.smoothing import smooth
@@ -66,7 +66,7 @@ def attacked(
     data = examples(data)
     batch = batch or (250 if noise is None else 50)
     if attack not in ATTACKS:
-        raise UserError(f"attack is {attack!r}; known: {', '.join(ATTACKS)}")
+        raise UserError(f"attack is {attack!r}; {nearest(attack, ATTACKS)}")
     ball = Ball(norm, eps)
     if norm == "linf" and eps > 1:
         raise UserError(f"eps is {eps}; in linf, 1 reaches every image there is (write 8/255, not 8)")

@@ -4,11 +4,10 @@ The loss that is minimised is the sum of the terms. To add a method, write its f
 """
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 
 from torch import Tensor
 
-from gambeson.errors import UserError
+from gambeson.errors import UserError, nearest
 from gambeson.losses.noisy import noisy
 from gambeson.losses.plain import plain
 from gambeson.losses.stability import stability
@@ -27,7 +26,5 @@ def get(name: str) -> Loss:
     True
     """
     if name not in LOSSES:
-        close = get_close_matches(name, __all__, 1)
-        near = f"did you mean {close[0]}? " if close else ""
-        raise UserError(f"method {name!r} is not known; {near}Known: {', '.join(__all__)}")
+        raise UserError(f"method {name!r} is not known; {nearest(name, __all__)}")
     return LOSSES[name]

@@ -7,7 +7,6 @@ that gives logits (N, classes).
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gambeson.errors import UserError
+from gambeson.errors import UserError, nearest
 from gambeson.models.digits_cnn import digits_cnn
 from gambeson.models.factory import from_factory
 from gambeson.models.fingerprint import fingerprint, unwrap
@@ -73,7 +72,7 @@ def options(name: str) -> dict[str, Any]:
     {'activation': 'relu'}
     """
     if name not in __all__:
-        raise UserError(f"model {name!r} is not known; " + advice(name, __all__))
+        raise UserError(f"model {name!r} is not known; " + nearest(name, sorted(__all__)))
     parameters = signature(globals()[name]).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.name not in COMMON}
 
@@ -102,7 +101,7 @@ def build(
     known = options(name)
     for setting in settings:
         if setting not in known:
-            raise UserError(f"model {name!r} has no option {setting!r}; " + advice(setting, known))
+            raise UserError(f"model {name!r} has no option {setting!r}; " + nearest(setting, sorted(known)))
     if not (isinstance(classes, int) and classes >= 2):
         raise UserError(f"classes is {classes!r}; it must be an integer >= 2")
     if len(shape) != 3 or not all(isinstance(side, int) and side >= 1 for side in shape):
@@ -149,9 +148,3 @@ def load(path: str | Path) -> nn.Module:
         model = build(fields.pop("name"), **fields, **settings)
     load_weights(model, path)
     return model.eval()
-
-
-def advice(wrong: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """`did you mean ...? Known: ...` for a misspelt word."""
-    close = get_close_matches(wrong, list(known), n=1)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(sorted(known)) or 'none'}"

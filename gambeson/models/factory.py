@@ -5,13 +5,12 @@ import os
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from gambeson.errors import UserError
+from gambeson.errors import UserError, nearest
 from gambeson.models.fingerprint import fingerprint
 from gambeson.models.layers import Normalize, normalize
 from gambeson.models.weights import load_weights, read
@@ -71,8 +70,8 @@ def make(spec: str) -> nn.Module:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             if not hasattr(found, part):
-                close = get_close_matches(part, dir(found), n=1)
-                raise UserError(f"{module} has no {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+                public = [known for known in dir(found) if not known.startswith("_")]
+                raise UserError(f"{module} has no {name!r}; {nearest(part, public)}")
             found = getattr(found, part)
         model = found if isinstance(found, nn.Module) else found()
     except UserError:

@@ -11,7 +11,19 @@ from gambeson.data import SOURCES, load, names
 from gambeson.errors import UserError
 
 # what the sources share: every other file of the folder is a source
-SHARED = {"__init__", "augment", "dataset", "decode", "fetch", "labels", "locate", "pickled", "remotes", "split"}
+SHARED = {
+    "__init__",
+    "augment",
+    "dataset",
+    "decode",
+    "fetch",
+    "labels",
+    "locate",
+    "pairs",
+    "pickled",
+    "remotes",
+    "split",
+}
 
 
 def test_the_registry_is_the_folder():
@@ -34,24 +46,24 @@ def test_names():
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
-        ("minst", "'mnist'"),
-        ("digit", "'digits'"),
-        ("fashion_mnist", "'fashion-mnist'"),
-        ("CIFAR10", "'cifar10'"),
-        ("cifar-10", "'cifar10'"),
-        ("folders:x", "'folder:PATH'"),
-        ("npz", "'npz:PATH'"),
-        ("npz:", "'npz:PATH'"),
-        ("mnist:x", "'mnist'"),
+        ("minst", "mnist"),
+        ("digit", "digits"),
+        ("fashion_mnist", "fashion-mnist"),
+        ("CIFAR10", "cifar10"),
+        ("cifar-10", "cifar10"),
+        ("folders:x", "folder:PATH"),
+        ("npz", "npz:PATH"),
+        ("npz:", "npz:PATH"),
+        ("mnist:x", "mnist"),
     ],
 )
 def test_a_typo_gets_the_nearest_name(name, nearest):
-    with pytest.raises(UserError, match=f"Did you mean {nearest}\\? Known: digits, mnist,"):
+    with pytest.raises(UserError, match=f"did you mean {nearest}\\? Known: digits, mnist,"):
         load(name, "test")
 
 
 def test_a_name_near_nothing_gets_the_list():
-    with pytest.raises(UserError, match=r"data set 'zzz' is not known\. Known: digits"):
+    with pytest.raises(UserError, match=r"data set 'zzz' is not known; Known: digits"):
         load("zzz", "test")
 
 

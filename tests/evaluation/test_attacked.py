@@ -141,7 +141,7 @@ def test_the_model_is_left_as_it_was_found(trained) -> None:
         ({"eps": float("nan")}, "eps is nan"),
         ({"eps": 8}, "write 8/255, not 8"),
         ({"norm": "l3"}, "norm is 'l3'"),
-        ({"attack": "pdg"}, "attack is 'pdg'; known: .*pgd"),
+        ({"attack": "pdg"}, "attack is 'pdg'; did you mean pgd"),
         ({"targeted": "given"}, "random or least_likely"),
         ({"noise": "gaussian"}, "noise"),
         ({"loss": "hinge"}, "loss"),

@@ -82,7 +82,7 @@ def test_weights_and_normalisation(here: Path) -> None:
         ("byo_model:", "package.module:factory"),
         ("byo_absent:make", "no module named 'byo_absent'"),
         ("byo_broken:make", "no module named 'a_package_that_is_not_there'"),
-        ("byo_model:mkae", "did you mean 'make'"),
+        ("byo_model:mkae", "did you mean make"),
         ("byo_model:needs", "works without arguments"),
         ("byo_model:number", "gave a int"),
         ("byo_model:fails", "KeyError: 'width'"),
