@@ -141,8 +141,9 @@ def choose(
 
 
 def subset_rule(split: str, every: int, limit: int | None) -> str:
-    text = f"every {every}th {split} image" if every > 1 else f"all {split} images"
-    return text if limit is None else f"{text}, the first {limit}"
+    if every == 1:
+        return f"all {split} images" if limit is None else f"the first {limit} {split} images"
+    return f"every {every}th {split} image" + ("" if limit is None else f", the first {limit}")
 
 
 def pick_device(device: str) -> str:

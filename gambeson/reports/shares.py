@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gambeson.stats.clopper_pearson import two_sided
+from gambeson.stats import accuracy
 
 CONFIDENCE = 0.95
 
@@ -31,5 +31,5 @@ class Share:
 
 @lru_cache(maxsize=100_000)
 def _interval(count: int, total: int) -> tuple[float, float]:
-    lower, upper = two_sided(count, total, 1 - CONFIDENCE)
-    return float(lower), float(upper)
+    found = accuracy(count, total, 1 - CONFIDENCE)
+    return found.lower, found.upper

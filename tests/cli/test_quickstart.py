@@ -1,4 +1,4 @@
-"""The whole road in one command."""
+"""The whole road in one command; `.ci/run` runs it by itself and looks at the clock."""
 
 import json
 
@@ -16,6 +16,4 @@ def test_quickstart_meets_its_promises(gambeson, tmp_path) -> None:
         (curve,) = [c["curve"] for c in runs[method]["certified"] if c["certificate"] == "gaussian_l2"]
         assert next(point["accuracy"] for point in curve if point["radius"] == 0.25) > 0.5
     assert not [check for run in summary["runs"] for check in run["checks"] if check["verdict"] == "fail"]
-    assert (tmp_path / "quick" / "report" / "index.html").exists() or list(
-        (tmp_path / "quick" / "report").glob("*.html")
-    )
+    assert (tmp_path / "quick" / "report" / "index.html").stat().st_size > 100_000
