@@ -104,6 +104,30 @@ def test_radii_approach_the_distance(noise: str, name: str) -> None:
     assert 37.5 / 255 * 0.94 < record["radii"][name] <= 37.5 / 255
 
 
+def behind_normalisation(noise_after: bool) -> float:
+    """The radius of a half-space 0.15 away, behind a layer (x - 0.5) / 0.25."""
+    pixel, edge = 128 / 255, 128 / 255 - 0.15
+
+    def model(x: Tensor) -> Tensor:
+        first = torch.full_like(x, pixel) if noise_after else x
+        z = (first - 0.5) / 0.25 + (x - pixel if noise_after else 0)
+        side = z.flatten(1)[:, 0] - (edge - 0.5) / 0.25
+        return torch.stack([-side, side], 1)
+
+    served = serve(model, Form("float32", "contiguous", 200))
+    smoothed = Smoothed(served, lattice(parse("gaussian:0.25"), LEVELS), 2)
+    pixels = torch.full((1, 1, 1), pixel)
+    return float(smoothed.certify(pixels, index=0, select_draws=100, draws=20_000, alpha=0.001)["radii"]["gaussian_l2"])
+
+
+def test_noise_and_radii_are_in_pixel_units_before_normalisation() -> None:
+    assert 0.13 < behind_normalisation(noise_after=False) <= 0.15 + 0.5 / LEVELS
+
+
+def test_mutant_noise_added_after_normalisation_is_noticed() -> None:
+    assert behind_normalisation(noise_after=True) > 0.3
+
+
 def fair(seed: int = 0) -> Smoothed:
     """Two classes at 1/2 each, by symmetry: the sign of one pixel's noise less another's; two more break ties."""
 
