@@ -90,7 +90,9 @@ def _row(path: Path, number: int, header: list[str], line: str) -> dict[str, str
 
 
 def _seconds(text: str) -> float:
-    """0:02:31.238689, or 1 day, 0:00:01, as Python writes a timedelta."""
+    """0:02:31.238689, or 1 day, 0:00:01, as Python writes a timedelta; or plain seconds, 15.4, as older logs do."""
+    if ":" not in text:
+        return float(text)
     days, _, clock = text.rpartition(",")
     hours, minutes, seconds = clock.strip().split(":")
     day = int(days.split()[0]) if days else 0

@@ -25,6 +25,14 @@ def test_a_log_in_the_fields_own_format(tmp_path):
     assert series.seconds.tolist() == [151.238689, 150.91441]
 
 
+def test_times_as_every_generation_of_the_fields_code_writes_them(tmp_path):
+    head = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
+    for number, (text, seconds) in enumerate({"15.4": 15.4, "0:02:31.5": 151.5, "1 day, 0:00:01": 86401.0}.items()):
+        log = tmp_path / f"log{number}.tsv"
+        log.write_text(f"{head}0\t3\t3\t0.378\t1\t{text}\n")
+        assert read([log])[0].certified[0].seconds.tolist() == [seconds]
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
