@@ -44,6 +44,9 @@ def main() -> None:
     except UserError as error:
         _fail(console, error)
         sys.exit(2)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        _fail(console, f"{error.filename}: {error.strerror}; name a folder that is one, or does not exist yet")
+        sys.exit(2)
     except OSError as error:
         _fail(
             console,

@@ -120,6 +120,16 @@ def test_commands_that_cannot_be_parsed(gambeson, line) -> None:
     assert "Traceback" not in done.err
 
 
+def test_a_file_where_a_folder_is_asked_for_is_a_mistake(gambeson, run, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    assert gambeson("attack", run, "--steps", 1, "--limit", 5).status == 0
+    for command in (("report", run), ("train", "digits-plain"), ("export", run, "--format", "json")):
+        done = gambeson(*command, "--out", tmp_path / "file")
+        assert done.status == 2, done.err
+        assert "file: " in done.err
+        assert "Traceback" not in done.err
+
+
 def test_a_failed_run_is_status_1(gambeson, run, monkeypatch) -> None:
     """A disk that is full is no mistake of the command."""
     from gambeson import jsonl, records
