@@ -1,7 +1,10 @@
 """Counts to probability bounds. No torch; nothing of the package but its errors."""
 
+from . import beta_mixture, group_sequential
 from .accuracy import Accuracy, accuracy
+from .adaptive import Plan, plan
 from .clopper_pearson import lower, two_sided, upper
+from .looks import looks
 from .multiclass import TopAndRest, largest_p_lower, top_and_rest
 from .paired import Paired, paired
 from .test_set import whole_test_set
@@ -9,11 +12,16 @@ from .test_set import whole_test_set
 __all__ = [
     "Accuracy",
     "Paired",
+    "Plan",
     "TopAndRest",
     "accuracy",
+    "beta_mixture",
+    "group_sequential",
     "largest_p_lower",
+    "looks",
     "lower",
     "paired",
+    "plan",
     "top_and_rest",
     "two_sided",
     "upper",

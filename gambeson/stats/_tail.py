@@ -51,6 +51,21 @@ def _fraction(a: Floats, b: Floats, x: Floats) -> tuple[Floats, Floats]:
     return out, steps
 
 
+def log_point(k: Floats, n: Floats, p: Floats) -> tuple[Floats, Floats]:
+    """log P(X = k) for X ~ Binomial(n, p), 0 <= k <= n, 0 < p < 1 (1-D arrays), and a bound on its absolute error.
+
+    By Stirling's series and the relative entropy of k / n from p.
+    """
+    rest = n - k
+    some, other = np.maximum(k, 1.0), np.maximum(rest, 1.0)
+    near = np.where(k > 0, k * np.log(n * p / some), 0.0)
+    far = np.where(rest > 0, rest * np.log(n * (1 - p) / other), 0.0)
+    inner = _stirling_error(n) - _stirling_error(some) - _stirling_error(other)
+    inner = inner + 0.5 * np.log(n / (2 * np.pi * some * other))
+    value = near + far + np.where((k > 0) & (rest > 0), inner, 0.0)
+    return value, 4 * EPS * (n + np.abs(near) + np.abs(far) + 100)
+
+
 def log_tail(k: Floats, n: Floats, p: Floats) -> tuple[Floats, Floats]:
     """log P(X >= k) for X ~ Binomial(n, p), 1 <= k <= n, 0 < p < 1 (1-D arrays), and a bound on its absolute error.
 
@@ -58,17 +73,13 @@ def log_tail(k: Floats, n: Floats, p: Floats) -> tuple[Floats, Floats]:
     """
     q = 1 - p
     rest = n - k
-    safe = np.maximum(rest, 1.0)
-    near = k * np.log(n * p / k)
-    far = rest * np.log(n * q / safe)
-    inner = _stirling_error(n) - _stirling_error(k) - _stirling_error(safe) + 0.5 * np.log(n / (2 * np.pi * k * safe))
-    log_point = near + far + np.where(rest > 0, inner, 0.0)
+    point, error = log_point(k, n, p)
     a, b = k, rest + 1
     # Past the mean the complement converges faster; where all are hits the tail is p^n.
     upper = (p > (a + 1) / (a + b + 2)) & (rest > 0)
     h, steps = _fraction(np.where(upper, b, a), np.where(upper, a, b), np.where(upper, q, p))
-    log_part = np.where(rest > 0, log_point + np.log(q * h) + np.where(upper, np.log(a / b), 0.0), near)
-    error = 4 * EPS * (n + np.abs(near) + np.abs(far) + steps + 100)
+    log_part = np.where(rest > 0, point + np.log(q * h) + np.where(upper, np.log(a / b), 0.0), point)
+    error = error + 4 * EPS * steps
     # d log(1 - e^u) / du = -e^u / (1 - e^u): so much the complement's error grows (1 % for what is of second order).
     part = np.where(upper, log_part, -1.0)
     grown = np.maximum(1.0, 1.01 * np.exp(part) / -np.expm1(part))

@@ -44,8 +44,8 @@ def plan(
     *,
     alpha: float,
     cap: int = 100_000,
-    price: float = 3e6,
-    last: float = 0.7,
+    price: float = 5e6,
+    last: float = 0.5,
     looks: Sequence[int] | None = None,
 ) -> Plan:
     """Limits for every threshold, nested so that a higher one is never easier; see `limits` and `worth`.

@@ -1,4 +1,4 @@
-"""Group-sequential tests of one probability: look at the counts as they grow, and be wrong at most alpha over all looks.
+"""Group-sequential tests of one probability: look at the counts as they grow, be wrong at most alpha over all looks.
 
 A threshold t is *certified* at a look if the misses so far are at most that look's limit. The limits are chosen so that
 the chance of ever certifying t, when the true probability is t, is at most alpha: computed exactly, by a recursion over
@@ -19,7 +19,7 @@ REACH = 9.0  # standard deviations of an increment that are kept, and 60 counts 
 GIVEN_AWAY = 1e-9  # of every probability, for rounding: about 10^6 products and sums of positive numbers
 
 
-def limits(threshold: float, looks: Sequence[int], alpha: float, last: float = 0.7) -> NDArray[np.int64]:
+def limits(threshold: float, looks: Sequence[int], alpha: float, last: float = 0.5) -> NDArray[np.int64]:
     """The most misses with which `threshold` is certified at each look; -1 where none are few enough.
 
     Args:
@@ -34,9 +34,9 @@ def limits(threshold: float, looks: Sequence[int], alpha: float, last: float = 0
     misses are at most its limit) <= alpha, whatever else is stopped for.
     Raises: UserError.
     """
-    t, level, draws = float(fraction("threshold", threshold)), float(fraction("alpha", alpha)), _looks(looks)
+    t, level, draws = float(fraction("threshold", threshold)), float(fraction("alpha", alpha)), increasing(looks)
     if not 0 < last <= 1:
-        raise UserError(f"last = {last!r} is out of range; allowed: 0 < last <= 1, the share of alpha for the last look")
+        raise UserError(f"last = {last!r} is out of range; allowed: 0 < last <= 1, the last look's share of alpha")
     opens = int(np.searchsorted(draws, np.log(level) / np.log(t)))
     early = np.clip((np.arange(len(draws)) - opens + 1) / max(1, len(draws) - 1 - opens), 0, 1)
     spent = np.append((1 - last) * early[:-1], 1) * level
@@ -52,9 +52,9 @@ def crossing(p: float, looks: Sequence[int], misses: Sequence[int] | NDArray[np.
     """Upper bound, exact to about 1e-9 of itself, on P(at some look the misses are at most its limit) at the true `p`.
 
     >>> round(crossing(0.9, [50, 100], [0, 2]), 6)
-    0.005804
+    0.006523
     """
-    t, draws = float(fraction("p", p)), _looks(looks)
+    t, draws = float(fraction("p", p)), increasing(looks)
     walk = _Walk(t)
     for n, limit in zip(draws, misses, strict=True):
         walk.to(int(n))
@@ -112,7 +112,8 @@ def _binomial(n: int, p: float) -> tuple[int, Floats, float]:
     return low, mass / mass.sum(), dropped
 
 
-def _looks(looks: Sequence[int]) -> NDArray[np.int64]:
+def increasing(looks: Sequence[int]) -> NDArray[np.int64]:
+    """A schedule of looks as an array, or a UserError."""
     draws = whole("looks", looks, 1, MOST_DRAWS).astype(np.int64)
     if draws.ndim != 1 or not draws.size or np.any(np.diff(draws) <= 0):
         raise UserError(f"looks = {list(looks)!r}; allowed: increasing whole numbers of draws, at least one")

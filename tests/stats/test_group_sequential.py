@@ -1,0 +1,127 @@
+"""The chance of ever certifying too much: by exact recursion, by enumeration with fractions, by simulation."""
+
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+from scipy.stats import binom
+
+from gambeson.errors import UserError
+from gambeson.stats import beta_mixture, group_sequential, looks, lower
+from gambeson.stats.group_sequential import crossing, limits
+
+THRESHOLDS = [0.5, *ndtr([0.5, 1.0, 2.0, 3.0, 3.5]).tolist()]
+LOOKS = looks(100_000)
+RULES = {"group_sequential": limits, "beta_mixture": beta_mixture.limits}
+
+
+def enumerated(p: Fraction, draws: list[int], misses: list[int]) -> Fraction:
+    """The crossing probability in rational numbers, without any of the code under test."""
+    alive, total, before = {0: Fraction(1)}, Fraction(0), 0
+    for n, limit in zip(draws, misses, strict=True):
+        d, now = n - before, {}
+        for m, mass in alive.items():
+            for more in range(d + 1):
+                chance = comb(d, more) * (1 - p) ** more * p ** (d - more)
+                now[m + more] = now.get(m + more, 0) + mass * chance
+        total += sum((mass for m, mass in now.items() if m <= limit), Fraction(0))
+        alive, before = {m: mass for m, mass in now.items() if m > limit}, n
+    return total
+
+
+@pytest.mark.parametrize("p", [Fraction(1, 2), Fraction(7, 10), Fraction(99, 100)])
+@pytest.mark.parametrize("misses", [[-1, -1, -1], [0, 1, 2], [1, 1, 5], [-1, 3, 3], [5, 9, 14]])
+def test_the_recursion_is_the_enumeration(p, misses):
+    draws = [5, 9, 14]
+    exact = float(enumerated(p, draws, misses))
+    found = crossing(float(p), draws, misses)
+    assert exact <= found <= exact * (1 + 1e-8) + 1e-15
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("alpha", [0.1, 0.001, 1e-6])
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_the_crossing_probability_is_at_most_alpha(rule, alpha, threshold):
+    found = RULES[rule](threshold, LOOKS, alpha)
+    at = crossing(threshold, LOOKS, found)
+    assert at <= alpha
+    assert crossing(threshold - 0.02 * (1 - threshold), LOOKS, found) < at
+    if rule == "group_sequential" and threshold < 0.999:
+        assert at > 0.75 * alpha  # what whole counts allow
+
+
+def test_mutant_alpha_at_every_look_is_noticed():
+    """Clopper-Pearson at the full alpha at each look: what peeking does."""
+    draws = LOOKS[:22]
+    for threshold in (0.5, 0.9, 0.99):
+        found = binom.ppf(0.001, draws, 1 - threshold).astype(int)
+        found -= binom.cdf(found, draws, 1 - threshold) > 0.001
+        assert crossing(threshold, draws, found) > 0.002
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.9772, 0.99865])
+def test_the_last_look_loses_little_to_a_fixed_budget(threshold):
+    """Half of alpha at the last look: the limit stays within a fifth of a standard deviation of Clopper-Pearson's."""
+    fixed = int(binom.ppf(0.001, 100_000, 1 - threshold))
+    found = int(limits(threshold, LOOKS, 0.001)[-1])
+    spread = np.sqrt(100_000 * threshold * (1 - threshold))
+    assert 0 <= fixed - found <= 0.3 * spread + 1
+    assert lower(100_000 - found, 100_000, 0.001) >= threshold
+
+
+def simulated(threshold: float, found: np.ndarray, images: int, seed: int) -> int:
+    rng, misses, before = np.random.default_rng(seed), np.zeros(images, dtype=np.int64), 0
+    crossed = np.zeros(images, dtype=bool)
+    for n, limit in zip(LOOKS, found, strict=True):
+        misses += rng.binomial(n - before, 1 - threshold, images)
+        crossed |= misses <= limit
+        before = n
+    return int(crossed.sum())
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.99])
+def test_a_simulation_agrees(threshold):
+    found = limits(threshold, LOOKS, 0.01)
+    images, exact = 20_000, crossing(threshold, LOOKS, found)
+    count = simulated(threshold, found, images, 1)
+    assert binom.cdf(count, images, exact) > 1e-6
+    assert binom.sf(count - 1, images, exact) > 1e-6
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("threshold", [0.5, 0.9772, 0.99865])
+def test_a_simulation_of_a_million_agrees(rule, threshold):
+    found = RULES[rule](threshold, LOOKS, 0.001)
+    exact = crossing(threshold, LOOKS, found)
+    count = simulated(threshold, found, 1_000_000, 2)
+    assert binom.cdf(count, 1_000_000, exact) > 1e-6
+    assert binom.sf(count - 1, 1_000_000, exact) > 1e-6
+
+
+def test_unanimous_draws_certify_no_earlier_than_they_can():
+    found = limits(0.99, LOOKS, 0.001)
+    first = next(n for n, limit in zip(LOOKS, found, strict=True) if limit >= 0)
+    assert 0.99**first <= 0.001
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: limits(1.0, LOOKS, 0.001), "threshold = 1.0"),
+        (lambda: limits(0.9, LOOKS, 0.0), "alpha = 0.0"),
+        (lambda: limits(0.9, [100, 100], 0.001), "increasing whole numbers"),
+        (lambda: limits(0.9, [], 0.001), "increasing whole numbers"),
+        (lambda: limits(0.9, LOOKS, 0.001, last=0.0), "last = 0.0"),
+        (lambda: beta_mixture.limits(0.0, LOOKS, 0.001), "threshold = 0.0"),
+    ],
+)
+def test_what_is_no_test_is_refused(call, message):
+    with pytest.raises(UserError, match=message):
+        call()
+
+
+def test_the_module_says_what_it_computes():
+    assert "recursion" in group_sequential.__doc__
