@@ -77,12 +77,22 @@ class AttackedSettings(Strict):
     form: Form | None
 
 
+class Grid(Strict):
+    """An adaptive budget: which radii are decided, when it is looked at the counts, and what draws are worth."""
+
+    radii: list[float]
+    looks: list[Positive]
+    rule: Literal["group_sequential", "beta_mixture"]
+    price: Annotated[float, Field(gt=0)]
+    stop_wrong: bool
+
+
 class CertifiedSettings(Strict):
     noise: str
     select_draws: Positive
     draws: Positive
     alpha: Probability
-    budget: Literal["fixed"]
+    budget: Literal["fixed"] | Grid
     seed: int
     block: Positive
     form: Form
@@ -124,10 +134,14 @@ class CertifiedRecord(Record):
     counts: list[int]
     nonfinite: int
     p_lower: Probability
-    p_lower_two_sided: Probability
-    p_upper_two_sided: Probability
+    p_lower_two_sided: Probability | None
+    p_upper_two_sided: Probability | None
     radii: dict[str, float]
     radii_real: dict[str, float]
+    radius_kind: Literal["full", "grid"] = "full"
+    draws: int | None = None  # a grid's: how many this image took; else those of the settings
+    looks: list[tuple[int, int]] | None = None  # a grid's: (draws, hits) at every look
+    stopped: str | None = None
 
 
 class Evaluation(Strict):

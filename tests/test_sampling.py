@@ -84,6 +84,43 @@ def test_counts_sum_to_draws(draws: int, batch: int) -> None:
     assert (int(found.classes.sum()), found.nonfinite, found.classes.dtype) == (draws, 0, np.int64)
 
 
+@pytest.mark.parametrize("cut", [1, 99, 100, 250, 700])
+def test_a_stream_goes_on_where_it_was_left(cut: int) -> None:
+    options = {"noise": GRID, "key": (0, "test", 7), "classes": CLASSES}
+    whole = count(served(), image(), draws=800, **options)
+    parts = count(served(), image(), draws=cut, **options) + count(
+        served(), image(), draws=800 - cut, first=cut, **options
+    )
+    assert parts.draws == 800
+    assert parts.classes.tolist() == whole.classes.tolist()
+
+
+@pytest.mark.parametrize("batch", [7, 200, 1000])
+def test_images_in_one_call_get_the_counts_that_they_get_alone(batch: int) -> None:
+    requests = [
+        sampling.Request(image(n), ("company", n), draws, first)
+        for n, (draws, first) in enumerate([(130, 0), (1, 50), (700, 200), (99, 3)])
+    ]
+    together = sampling.counts(served(batch=batch), requests, noise=GRID, classes=CLASSES)
+    for request, found in zip(requests, together, strict=True):
+        (alone,) = sampling.counts(served(batch=100), [request], noise=GRID, classes=CLASSES)
+        assert found.classes.tolist() == alone.classes.tolist()
+        assert int(found.classes.sum()) == request.draws
+    assert sampling.counts(served(), [], noise=GRID, classes=CLASSES) == []
+
+
+def test_requests_share_calls() -> None:
+    calls: list[int] = []
+
+    def counted(images: Tensor) -> Tensor:
+        calls.append(len(images))
+        return exact(images)
+
+    requests = [sampling.Request(image(n), ("few", n), 100) for n in range(8)]
+    sampling.counts(served(counted, 400), requests, noise=GRID, classes=CLASSES)
+    assert calls == [400, 400]
+
+
 def test_other_keys_and_images_see_fresh_noise() -> None:
     noises = []
     for key in (("a", 0), ("a", 1), ("b", 0)):
@@ -193,9 +230,13 @@ def test_memory_does_not_grow_with_draws_large() -> None:
 def test_blocks_that_followed_the_batch_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant: one stream cut into batches instead of whole blocks."""
 
-    def stream(noise, shape, start, rows, key):
-        return noise.sample((rows, *shape), generator(*key, start))
+    def stream(requests, noise, batch):
+        (request,) = requests
+        for start in range(0, request.draws, batch):
+            rows = min(batch, request.draws - start)
+            sampled = noise.sample((rows, *request.image.shape), generator(*request.key, start))
+            yield 0, sampled + request.image.numpy().astype("int32")
 
-    monkeypatch.setattr(sampling, "_blocks", stream)
+    monkeypatch.setattr(sampling, "_pieces", stream)
     with pytest.raises(AssertionError):
         test_the_batch_size_does_not_change_the_noise(700)

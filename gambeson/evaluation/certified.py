@@ -1,16 +1,27 @@
 """Certified robustness: counts under noise, bounds, and the radius of every certificate that the noise allows."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from gambeson.data import Pairs, examples
+from gambeson.errors import UserError
 from gambeson.evaluation.budgets import certify_budget
+from gambeson.evaluation.company import together
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
 from gambeson.sampling import BLOCK
+from gambeson.smoothed.fixed import fixed
+from gambeson.smoothed.grid import grid, thresholds
+from gambeson.smoothed.procedure import Procedure
+from gambeson.stats import Plan, plan
 from gambeson.types import Classifier
+
+COMPANY = 32  # images whose draws share calls, where each needs few
+
+Begin = Callable[[Tensor, int], Procedure]  # pixels, label
 
 
 def certified(
@@ -18,49 +29,81 @@ def certified(
     data: Pairs,
     *,
     noise: str = "gaussian:0.5",
+    radii: Sequence[float] | None = None,
     draws: int = 100_000,
     select_draws: int = 100,
     alpha: float = 0.001,
+    price: float = 5e6,
+    stop_wrong: bool = False,
     seed: int = 0,
     form: Form | None = None,
 ) -> Evaluation:
-    """Certify the smoothed `model` on every image (Cohen et al. 2019, CERTIFY, on the pixel lattice).
+    """Certify the smoothed `model` on every image, on the pixel lattice.
 
-    noise: kind:scale in [0, 1] pixel units, `gaussian:sigma`, `laplace:b` or `uniform:half-width`. draws, select_draws:
-    noisy copies that bound and that pick the class, n and n0. alpha: the failure probability of each image's
-    certificate. form: the inference form that is sampled (None: float32, channels_last where the model runs so, with
-    the threads that torch has). Records hold counts, bounds and `radii` per certificate, in [0, 1] pixel units. Raises
-    UserError for a model that is no fixed function of its input, and for an (n, alpha) with which no outcome can be
-    certified.
+    noise: kind:scale in [0, 1] pixel units, `gaussian:sigma`, `laplace:b` or `uniform:half-width`. radii: None gives
+    every image the same number of draws and a radius in full precision (Cohen et al. 2019, CERTIFY); a grid of radii,
+    in [0, 1] pixel units, finds out which of them each image certifies with as few draws as that takes. draws,
+    select_draws: noisy copies that bound (for a grid: at most) and that pick the class, n and n0. alpha: the failure
+    probability of each image's certificates, over everything that is claimed of it. For a grid, price: the draws that
+    one more certified radius is worth; stop_wrong: images whose selected class is wrong are not certified. form: the
+    inference form that is sampled (None: float32, channels_last where the model runs so, with the threads that torch
+    has). Records hold counts, bounds and `radii` per certificate, in [0, 1] pixel units. Raises UserError for a model
+    that is no fixed function of its input, and for an (n, alpha) with which no outcome can be certified.
     """
     data = examples(data)
     certify_budget(draws, select_draws, alpha)
     classes, flags = inspect(model, data)
     smoothed = smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
-    form, values = smoothed.base.form, data.images[0].numel()
+    values = data.images[0].numel()
+    budget: Any = "fixed"
+    largest = smoothed.largest_radii(draws, alpha, values)
+
+    def begin(pixels: Tensor, label: int) -> Procedure:
+        return fixed(smoothed, pixels, select_draws=select_draws, draws=draws, alpha=alpha)
+
+    if radii is not None:
+        made = plan(thresholds(smoothed, radii, values), alpha=alpha, cap=draws, price=price)
+        _reachable(radii, made)
+        budget = {
+            "radii": [float(radius) for radius in radii],
+            "looks": list(made.looks),
+            "rule": "group_sequential",
+            "price": price,
+            "stop_wrong": stop_wrong,
+        }
+        largest = smoothed.one_sided_radii(smoothed.less_tau(made.thresholds[-1], values))
+
+        def begin(pixels: Tensor, label: int) -> Procedure:
+            return grid(smoothed, pixels, select_draws=select_draws, plan=made, label=label if stop_wrong else None)
+
     settings = {
         "noise": smoothed.noise.noise.name,
         "select_draws": select_draws,
         "draws": draws,
         "alpha": alpha,
-        "budget": "fixed",
+        "budget": budget,
         "seed": seed,
         "block": BLOCK,
-        "form": form.settings(),
+        "form": smoothed.base.form.settings(),
         "tau": smoothed.tau(values),
-        "max_radius": smoothed.largest_radii(draws, alpha, values),
+        "max_radius": largest,
         "rounding_distance": smoothed.rounding_distance(values),
     }
 
     def judge(rows: Tensor) -> list[dict[str, Any]]:
-        (row,) = rows.tolist()
-        record = smoothed.certify(
-            data.pixels([row])[0],
-            index=int(data.indices[row]),
-            select_draws=select_draws,
-            draws=draws,
-            alpha=alpha,
-        )
-        return [{**record, "correct": record["predict"] == int(data.labels[row])}]
+        images, labels = data.pixels(rows), data.labels[rows].tolist()
+        procedures = [begin(image, label) for image, label in zip(images, labels, strict=True)]
+        found = together(smoothed, procedures, images, data.indices[rows].tolist())
+        return [{**fields, "correct": fields["predict"] == label} for fields, label in zip(found, labels, strict=True)]
 
-    return Evaluation("certified", settings, data, 1, judge, flags)
+    return Evaluation("certified", settings, data, 1 if radii is None else COMPANY, judge, flags)
+
+
+def _reachable(radii: Sequence[float], made: Plan) -> None:
+    """Refuse a radius that not even unanimous draws can certify: the table would say 0 for want of draws."""
+    for radius, limits in zip(radii, made.certifies, strict=True):
+        if limits.max() < 0:
+            raise UserError(
+                f"radius {radius:g} is out of reach of {made.looks[-1]} draws at alpha {made.alpha:g}, even if all "
+                "agree: leave it out, or give more draws"
+            )

@@ -7,7 +7,7 @@ different keys, so they cannot be the same draws.
 
 from dataclasses import dataclass
 from math import nextafter, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,9 @@ from torch import Tensor
 from gambeson.certificates import Certificate, applicable
 from gambeson.inference import Served
 from gambeson.noise import Lattice
-from gambeson.sampling import Counts, count, to_lattice
+from gambeson.sampling import Counts, Request, count, counts, to_lattice
+from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.stats import lower, top_and_rest
-
-ABSTAIN = -1
 
 
 class Bounds(NamedTuple):
@@ -53,37 +52,10 @@ class Smoothed:
         tied = 1.0 if top == runner_up else 2 * float(bdtrc(top - 1, top + runner_up, 0.5))
         return (int(counts.classes.argmax()) if tied <= alpha else ABSTAIN), counts
 
-    def certify(self, pixels: Tensor, *, index: int, select_draws: int, draws: int, alpha: float) -> dict[str, Any]:
-        """Counts, bounds and radii of one image (C, H, W) in [0, 1], as the fields of a certified record.
-
-        With probability at least 1 - alpha over the draws, the smoothed classifier gives `selected` to every image
-        within the radius; this holds for each certificate by itself. Radii hold against adversaries on the
-        lattice, `radii_real` against real-valued ones.
-        """
-        select = self._count(pixels, select_draws, "certify", index, "select")
-        estimate = self._count(pixels, draws, "certify", index, "estimate")
-        selected = int(select.classes.argmax())
-        bounds = self.bounds(estimate.classes, selected, draws, alpha, pixels.numel())
-        radii = self.radii(bounds)
-        abstains = bounds.one_sided <= 0.5
-        return {
-            "predict": ABSTAIN if abstains else selected,
-            "reason": "p_lower <= 1/2" if abstains else None,
-            "selected": selected,
-            "select_counts": select.classes.tolist(),
-            "counts": estimate.classes.tolist(),
-            "nonfinite": estimate.nonfinite,
-            "p_lower": bounds.one_sided,
-            "p_lower_two_sided": bounds.lower,
-            "p_upper_two_sided": bounds.upper,
-            "radii": radii,
-            "radii_real": self._real_radii(pixels, radii),
-        }
-
     def bounds(self, counts: NDArray[np.int64], selected: int, draws: int, alpha: float, values: int) -> Bounds:
         """Bounds at `alpha` on the selected class, alone and against all others, moved outward by tau."""
         tau = self.tau(values)
-        one_sided = shift(float(lower(int(counts[selected]), draws, alpha)), -tau)
+        one_sided = self.less_tau(float(lower(int(counts[selected]), draws, alpha)), values)
         p_lower, p_upper = top_and_rest(counts, selected, alpha, draws)
         p_lower, p_upper = shift(float(p_lower), -tau), shift(float(p_upper), tau)
         return Bounds(one_sided, p_lower, min(p_upper, 1 - p_lower))
@@ -92,11 +64,19 @@ class Smoothed:
         """The radius of every certificate that the noise allows: NAME from the one-sided bound, NAME_two_sided
         from the pair.
         """
-        found, scale = {}, self.noise.noise.scale
+        found, scale = self.one_sided_radii(bounds.one_sided), self.noise.noise.scale
         for certificate in self.certificates():
-            found[certificate.name] = float(certificate.radius(bounds.one_sided, None, scale))
             found[certificate.name + "_two_sided"] = float(certificate.radius(bounds.lower, bounds.upper, scale))
         return found
+
+    def one_sided_radii(self, p_lower: float) -> dict[str, float]:
+        """The radius of every certificate from a lower bound on the selected class alone."""
+        scale = self.noise.noise.scale
+        return {row.name: float(row.radius(p_lower, None, scale)) for row in self.certificates()}
+
+    def less_tau(self, p: float, values: int) -> float:
+        """A lower bound on the drawn probability as one on the true probability."""
+        return shift(p, -self.tau(values))
 
     def largest_radii(self, draws: int, alpha: float, values: int) -> dict[str, float]:
         """What can be certified at most: the radii when all draws agree."""
@@ -116,12 +96,21 @@ class Smoothed:
         half = 0.5 / self.noise.levels
         return {"l2": nextafter(half * sqrt(values), 1e9), "l1": nextafter(half * values, 1e9)}
 
+    def request(self, pixels: Tensor, index: int, ask: Ask) -> Request:
+        """What an image's procedure asks for, as work for `gambeson.sampling.counts`."""
+        key = (self.seed, "certify", self.noise.noise.name, index, ask.stage)
+        return Request(to_lattice(pixels, self.noise.levels), key, ask.draws, ask.first)
+
+    def answer(self, pixels: Tensor, index: int, ask: Ask) -> Counts:
+        (found,) = counts(self.base, [self.request(pixels, index, ask)], noise=self.noise, classes=self.classes)
+        return found
+
     def _count(self, pixels: Tensor, draws: int, purpose: str, index: int, stage: str) -> Counts:
         key = (self.seed, purpose, self.noise.noise.name, index, stage)
         image = to_lattice(pixels, self.noise.levels)
         return count(self.base, image, noise=self.noise, draws=draws, key=key, classes=self.classes)
 
-    def _real_radii(self, pixels: Tensor, radii: dict[str, float]) -> dict[str, float]:
+    def real_radii(self, pixels: Tensor, radii: dict[str, float]) -> dict[str, float]:
         """Radii against real-valued adversaries: theirs and, where the image is off the lattice, our own rounding
         goes off.
         """

@@ -5,38 +5,19 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
+from halfspaces import FALSE_ALARM, LEVELS, ONE, certify, halfspace, image_at
 from scipy.stats import binom, norm
 from torch import Tensor
 
+from gambeson import sampling
 from gambeson.certificates import CERTIFICATES, applicable
 from gambeson.inference import Form, serve
 from gambeson.noise import lattice, parse
 from gambeson.sampling import Counts
 from gambeson.smoothed import hard
-from gambeson.smoothed.hard import ABSTAIN, Smoothed, shift
+from gambeson.smoothed.hard import Smoothed, shift
+from gambeson.smoothed.procedure import ABSTAIN
 from gambeson.stats import lower, top_and_rest
-
-LEVELS = 255
-FALSE_ALARM = 1e-6
-WEIGHTS = torch.randint(-4, 5, (16,), generator=torch.Generator().manual_seed(3)).float()
-
-
-def halfspace(
-    noise: str, weights: Tensor = WEIGHTS, threshold: float = 0.0, seed: int = 0, batch: int = 200
-) -> Smoothed:
-    """Class 1 where weights . x > threshold, computed exactly in lattice integers; a third class never wins."""
-
-    def model(x: Tensor) -> Tensor:
-        side = (x * LEVELS).round().flatten(1) @ weights - threshold * LEVELS
-        return torch.stack([-side, side, torch.full_like(side, -1e9)], 1)
-
-    return Smoothed(serve(model, Form("float32", "contiguous", batch)), lattice(parse(noise), LEVELS), 3, seed)
-
-
-def image_at(distance: float, seed: int = 0) -> tuple[Tensor, float]:
-    """A lattice image (1, 4, 4) and a threshold from which it is that far, in l2."""
-    cells = torch.randint(0, LEVELS + 1, (1, 4, 4), generator=torch.Generator().manual_seed(seed))
-    return cells.float() / LEVELS, float(cells.flatten().float() @ WEIGHTS) / LEVELS - distance * float(WEIGHTS.norm())
 
 
 def violations(
@@ -45,7 +26,7 @@ def violations(
     """How many of `count` independent certificates claim more than the distance to the boundary."""
     radii = []
     for index in range(count):
-        record = smoothed.certify(pixels, index=index, alpha=alpha, **draws)
+        record = certify(smoothed, pixels, index=index, alpha=alpha, **draws)
         radii.append(record["radii"][name] if record["selected"] == 1 and record["predict"] != ABSTAIN else 0.0)
     return int((np.array(radii) > distance).sum())
 
@@ -80,9 +61,6 @@ def test_gaussian_radii_exceed_the_distance_no_more_often_than_alpha_large(dista
     assert found >= binom.ppf(FALSE_ALARM, 10_000, 0.006)  # and the bound is not vacuous
 
 
-ONE = torch.ones(1)
-
-
 @pytest.mark.usefixtures("tight_only")
 @pytest.mark.parametrize(("noise", "name"), [("laplace:0.2", "laplace_l1"), ("uniform:0.5", "uniform_l1")])
 def test_l1_radii_exceed_the_distance_no_more_often_than_alpha(noise: str, name: str) -> None:
@@ -100,7 +78,7 @@ def test_l1_radii_exceed_the_distance_no_more_often_than_alpha(noise: str, name:
 def test_radii_approach_the_distance(noise: str, name: str) -> None:
     """Tight certificates of a half-space: with many draws, what is lost is the interval's width alone."""
     smoothed = halfspace(noise, ONE, 90.5 / 255)
-    record = smoothed.certify(torch.full((1, 1, 1), 128 / 255), index=0, select_draws=100, draws=200_000, alpha=0.001)
+    record = certify(smoothed, torch.full((1, 1, 1), 128 / 255), index=0, select_draws=100, draws=200_000, alpha=0.001)
     assert 37.5 / 255 * 0.94 < record["radii"][name] <= 37.5 / 255
 
 
@@ -117,7 +95,9 @@ def behind_normalisation(noise_after: bool) -> float:
     served = serve(model, Form("float32", "contiguous", 200))
     smoothed = Smoothed(served, lattice(parse("gaussian:0.25"), LEVELS), 2)
     pixels = torch.full((1, 1, 1), pixel)
-    return float(smoothed.certify(pixels, index=0, select_draws=100, draws=20_000, alpha=0.001)["radii"]["gaussian_l2"])
+    return float(
+        certify(smoothed, pixels, index=0, select_draws=100, draws=20_000, alpha=0.001)["radii"]["gaussian_l2"]
+    )
 
 
 def test_noise_and_radii_are_in_pixel_units_before_normalisation() -> None:
@@ -142,7 +122,7 @@ def fair(seed: int = 0) -> Smoothed:
 def certified_share(smoothed: Smoothed, count: int, alpha: float) -> int:
     pixels = torch.full((1, 2, 2), 0.4)
     return sum(
-        smoothed.certify(pixels, index=i, select_draws=200, draws=200, alpha=alpha)["predict"] != ABSTAIN
+        certify(smoothed, pixels, index=i, select_draws=200, draws=200, alpha=alpha)["predict"] != ABSTAIN
         for i in range(count)
     )
 
@@ -160,20 +140,25 @@ def test_mutant_doubled_alpha_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.usefixtures("tight_only")
 def test_mutant_selection_sample_reused_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    counting = Smoothed._count
+    request = Smoothed.request
     monkeypatch.setattr(
         Smoothed,
-        "_count",
-        lambda self, pixels, draws, purpose, index, stage: counting(self, pixels, draws, purpose, index, "estimate"),
+        "request",
+        lambda self, pixels, index, ask: request(self, pixels, index, ask._replace(stage="estimate")),
     )
     assert certified_share(fair(), 300, 0.2) > binom.isf(FALSE_ALARM, 300, 0.2)
 
 
 def test_selection_and_estimation_see_different_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    counting = hard.count
-    monkeypatch.setattr(hard, "count", lambda *a, key, **kw: seen.append(key) or counting(*a, key=key, **kw))
-    record = fair().certify(torch.full((1, 2, 2), 0.4), index=3, select_draws=200, draws=200, alpha=0.1)
+    seen, sampled = [], sampling.counts
+
+    def counts(served, requests, **options):
+        seen.extend(request.key for request in requests)
+        return sampled(served, requests, **options)
+
+    monkeypatch.setattr(sampling, "counts", counts)  # what `count` calls
+    monkeypatch.setattr(hard, "counts", counts)
+    record = certify(fair(), torch.full((1, 2, 2), 0.4), index=3, select_draws=200, draws=200, alpha=0.1)
     fair().predict(torch.full((1, 2, 2), 0.4), index=3, draws=200, alpha=0.1)
     assert len(set(seen)) == 3
     assert record["select_counts"] != record["counts"]
@@ -183,7 +168,7 @@ def test_a_record_is_a_function_of_its_counts() -> None:
     """The bounds by their definitions: alpha whole for the one-sided bound, split once for the two-sided pair."""
     pixels, threshold = image_at(0.2)
     smoothed = halfspace("gaussian:0.25", threshold=threshold)
-    record = smoothed.certify(pixels, index=5, select_draws=50, draws=1000, alpha=0.01)
+    record = certify(smoothed, pixels, index=5, select_draws=50, draws=1000, alpha=0.01)
     tau = smoothed.tau(16)
     k = record["counts"][1]
     assert record["selected"] == int(np.argmax(record["select_counts"])) == 1
@@ -221,7 +206,7 @@ def test_real_radii_lose_the_rounding_distance(shape: tuple[int, ...]) -> None:
     weights = torch.ones(values)
     smoothed = halfspace("gaussian:0.25", weights, 0.3 * values)
     pixels = torch.full(shape, 128 / 255)
-    record = smoothed.certify(pixels, index=0, select_draws=50, draws=1000, alpha=0.01)
+    record = certify(smoothed, pixels, index=0, select_draws=50, draws=1000, alpha=0.01)
     lost = sqrt(values) / (2 * LEVELS)
     distance = smoothed.rounding_distance(values)
     assert (distance["l2"], distance["l1"]) == pytest.approx((lost, values / (2 * LEVELS)), rel=1e-12)
@@ -229,20 +214,20 @@ def test_real_radii_lose_the_rounding_distance(shape: tuple[int, ...]) -> None:
     for name, radius in record["radii"].items():
         assert record["radii_real"][name] == pytest.approx(max(0.0, radius - lost), rel=1e-9)
         assert record["radii_real"][name] <= max(0.0, radius - lost)
-    off = smoothed.certify(pixels + 0.3 / LEVELS, index=0, select_draws=50, draws=1000, alpha=0.01)
+    off = certify(smoothed, pixels + 0.3 / LEVELS, index=0, select_draws=50, draws=1000, alpha=0.01)
     assert off["counts"] == record["counts"]  # the same lattice point
     moved = 0.3 / LEVELS * sqrt(values)
     assert off["radii_real"]["gaussian_l2"] == pytest.approx(record["radii_real"]["gaussian_l2"] - moved, abs=1e-6)
 
 
 def test_abstention_has_its_reason_and_no_radius() -> None:
-    record = fair().certify(torch.full((1, 2, 2), 0.4), index=0, select_draws=20, draws=100, alpha=0.001)
+    record = certify(fair(), torch.full((1, 2, 2), 0.4), index=0, select_draws=20, draws=100, alpha=0.001)
     assert (record["predict"], record["reason"]) == (ABSTAIN, "p_lower <= 1/2")
     assert record["selected"] in (0, 1)
     assert not any(record["radii"].values())
     assert not any(record["radii_real"].values())
-    sure = halfspace("gaussian:0.25", ONE, 0.0).certify(
-        torch.ones(1, 1, 1), index=0, select_draws=20, draws=100, alpha=0.001
+    sure = certify(
+        halfspace("gaussian:0.25", ONE, 0.0), torch.ones(1, 1, 1), index=0, select_draws=20, draws=100, alpha=0.001
     )
     assert (sure["predict"], sure["reason"], sure["counts"]) == (1, None, [0, 100, 0])
 
@@ -254,7 +239,7 @@ def test_draws_that_count_for_no_class_stay_in_the_denominator() -> None:
         return logits
 
     smoothed = Smoothed(serve(model, Form("float32", "contiguous", 100)), lattice(parse("gaussian:1"), LEVELS), 2)
-    record = smoothed.certify(torch.zeros(1, 1, 1), index=0, select_draws=100, draws=1000, alpha=0.001)
+    record = certify(smoothed, torch.zeros(1, 1, 1), index=0, select_draws=100, draws=1000, alpha=0.001)
     assert (record["counts"], record["nonfinite"], record["predict"]) == ([500, 0], 500, ABSTAIN)
     assert record["p_lower"] < 0.5
 

@@ -1,0 +1,99 @@
+"""Which radii of a grid an image certifies, with as few draws as that takes.
+
+The class is picked on draws of its own, as in CERTIFY. Then the plan (`gambeson.stats.plan`) looks at the growing count
+of hits: one lower bound on the class's probability, valid at any stopping time, from which all radii are read. With
+probability at least 1 - alpha the smoothed classifier gives `selected` to every image within every radius that the
+record claims, whatever the image was stopped for.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import inf, nextafter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from gambeson.errors import UserError
+from gambeson.sampling import Counts
+from gambeson.smoothed.procedure import ABSTAIN, Ask, Procedure
+from gambeson.stats import Plan
+
+if TYPE_CHECKING:
+    from gambeson.smoothed.hard import Smoothed
+
+
+def grid(smoothed: "Smoothed", pixels: Tensor, *, select_draws: int, plan: Plan, label: int | None = None) -> Procedure:
+    """Certify one image (C, H, W) in [0, 1] at the radii of `plan.thresholds`; returns a certified record's fields.
+
+    label: where it is given and the selected class is another, the image is not certified any further ("wrong"): a
+    choice for tables of certified accuracy, never for prediction.
+    """
+    select = yield Ask("select", 0, select_draws)
+    selected = int(select.classes.argmax())
+    found, looks, level, stopped = Counts(np.zeros_like(select.classes), 0), [], 0, "wrong"
+    if label is None or selected == label:
+        for look, draws in enumerate(plan.looks):
+            found += yield Ask("estimate", found.draws, draws - found.draws)
+            hits = int(found.classes[selected])
+            looks.append([draws, hits])
+            level = plan.level(look, draws - hits, level)
+            if not plan.goes_on(look, draws - hits, level):
+                stopped = _why(plan, look, level)
+                break
+    return _fields(smoothed, pixels, plan, select, selected, found, level) | {"looks": looks, "stopped": stopped}
+
+
+def thresholds(smoothed: "Smoothed", radii: Sequence[float], values: int) -> list[float]:
+    """The least probability of the selected class from which each radius follows, by the tight certificate, tau added.
+
+    radii: increasing, in [0, 1] pixel units, >= 0; 0 stands for any radius above 0. Raises UserError.
+    """
+    wanted = [float(radius) for radius in radii]
+    if not wanted or wanted[0] < 0 or any(a >= b for a, b in pairwise(wanted)):
+        raise UserError(f"radii are {wanted}; they must increase from 0 or more, at least one")
+    return [_threshold(smoothed, radius, values) for radius in wanted]
+
+
+def _threshold(smoothed: "Smoothed", radius: float, values: int) -> float:
+    """Bisect over the floats: the radius grows with the probability, and is rounded down."""
+    name = smoothed.certificates()[0].name
+    low, high = 0.5, 1.0
+    if not _reaches(smoothed, nextafter(high, 0), values, name, radius):
+        noise = smoothed.noise.noise.name
+        raise UserError(f"radius {radius:g} cannot be certified with {noise} by any number of draws; leave it out")
+    while (middle := (low + high) / 2) not in (low, high):
+        low, high = (low, middle) if _reaches(smoothed, middle, values, name, radius) else (middle, high)
+    return high
+
+
+def _reaches(smoothed: "Smoothed", p: float, values: int, name: str, radius: float) -> bool:
+    return smoothed.one_sided_radii(smoothed.less_tau(p, values))[name] >= max(radius, nextafter(0, inf))
+
+
+def _why(plan: Plan, look: int, level: int) -> str:
+    if level == len(plan.thresholds):
+        return "all radii certified"
+    return "no draws left" if look == len(plan.looks) - 1 else "not worth more draws"
+
+
+def _fields(
+    smoothed: "Smoothed", pixels: Tensor, plan: Plan, select: Counts, selected: int, found: Counts, level: int
+) -> dict[str, Any]:
+    p_lower = smoothed.less_tau(plan.thresholds[level - 1], pixels.numel()) if level else 0.0
+    radii = smoothed.one_sided_radii(p_lower)
+    return {
+        "predict": selected if level else ABSTAIN,
+        "reason": None if level else "no radius of the grid is certified",
+        "selected": selected,
+        "select_counts": select.classes.tolist(),
+        "counts": found.classes.tolist(),
+        "nonfinite": found.nonfinite,
+        "draws": found.draws,
+        "p_lower": p_lower,
+        "p_lower_two_sided": None,
+        "p_upper_two_sided": None,
+        "radii": radii,
+        "radii_real": smoothed.real_radii(pixels, radii),
+        "radius_kind": "grid",
+    }

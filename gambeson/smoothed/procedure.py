@@ -1,0 +1,33 @@
+"""A certification procedure: asks for draws, is sent their counts, returns the fields of a record.
+
+Written as a generator, so that one driver can run it on one image, many images in shared batches, or on other
+machines, and resume it by sending the counts that it was sent before: the procedure cannot tell.
+"""
+
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
+
+from gambeson.sampling import Counts
+
+ABSTAIN = -1
+
+
+class Ask(NamedTuple):
+    """Draws `first` .. `first + draws` of the image's stream for `stage`: "select" or "estimate"."""
+
+    stage: str
+    first: int
+    draws: int
+
+
+Procedure = Generator[Ask, Counts, dict[str, Any]]
+
+
+def finish(procedure: Procedure, answer: Callable[[Ask], Counts]) -> dict[str, Any]:
+    """Run a procedure to its end, here and now."""
+    ask = next(procedure)
+    while True:
+        try:
+            ask = procedure.send(answer(ask))
+        except StopIteration as done:
+            return dict(done.value)
