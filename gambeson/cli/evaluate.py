@@ -93,9 +93,18 @@ def attack(
 def certify(
     target: Where,
     noise: Annotated[str | None, typer.Option(help="kind:scale, several by commas: gaussian:0.25,laplace:0.3")] = None,
-    draws: Annotated[int, typer.Option(help="Noisy copies that bound the class probability, n.")] = 100_000,
+    radii: Annotated[
+        str | None, typer.Option(help="Decide these radii only, with as few draws as that takes: 0,0.25,0.5")
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(help="Noisy copies that bound the class probability, n (with --radii: at most).")
+    ] = 100_000,
     select_draws: Annotated[int, typer.Option(help="Noisy copies that pick the class, n0.")] = 100,
     alpha: Annotated[float, typer.Option(help="Failure probability of each image's certificate.")] = 0.001,
+    price: Annotated[float, typer.Option(help="With --radii: draws that one more certified radius is worth.")] = 5e6,
+    stop_wrong: Annotated[
+        bool, typer.Option("--stop-wrong", help="With --radii: do not certify images whose class is wrong.")
+    ] = False,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
     out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
     seed: Seed = 0, dtype: Dtype = "float32", memory: Memory = None, batch: Batch = 200,
@@ -105,20 +114,25 @@ def certify(
 
     Example: gambeson certify runs/mnist-stability-0.50 --noise gaussian:0.5 --every 20
     """
-    from gambeson.cli.target import record
+    from gambeson.cli.target import numbers, record
     from gambeson.evaluation import certified
 
+    if radii is None and stop_wrong:
+        raise UserError("--stop-wrong goes with --radii: with a fixed budget every image gets the same draws")
     found = _target(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     form = _form(dtype, memory, batch, device)
     names = [word.strip() for word in (noise or _trained_noise(found)).split(",")]
-    budget: dict[str, Any] = {"draws": draws, "select_draws": select_draws, "alpha": alpha}
+    grid = None if radii is None else numbers(radii, "--radii")
+    budget: dict[str, Any] = {"draws": draws, "select_draws": select_draws, "alpha": alpha, "radii": grid}
+    budget |= {"price": price, "stop_wrong": stop_wrong}
     plans = [certified(found.model, found.data, noise=name, seed=seed, form=form, **budget) for name in names]
     _clean(found)
     for name, plan in zip(names, plans, strict=True):
         largest = ", ".join(f"{key} {radius:.3f}" for key, radius in _one_sided(plan.settings["max_radius"]))
-        typer.echo(f"{name}: {draws} draws at alpha {alpha:g} certify at most {largest}")
+        most = "at most " if grid else ""
+        typer.echo(f"{name}: {most}{draws} draws at alpha {alpha:g} certify at most {largest}")
         evaluation = record(found, plan, f"certify {name}")
-        _tell_certified(found, evaluation, name)
+        _tell_certified(found, evaluation, name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2])
 
 
 def check(
@@ -212,12 +226,12 @@ def _tell_attack(target: "Target", evaluation: str, title: str) -> None:
     typer.echo(f"{title}: {shares} ({len(records)} images)")
 
 
-def _tell_certified(target: "Target", evaluation: str, title: str) -> None:
+def _tell_certified(target: "Target", evaluation: str, title: str, at: list[float]) -> None:
     records = target.run.records(evaluation)
     for name, _ in _one_sided(records[0]["radii"]):
         radii = [r["radii"][name] if r["correct"] else -1.0 for r in records]
-        shares = ((at, sum(radius >= at for radius in radii) / len(radii)) for at in (0, 0.25, 0.5, 0.75, 1, 1.5, 2))
-        row = "  ".join(f"{at:g}: {share:.3f}" for at, share in shares)
+        shares = ((least, sum(radius >= least for radius in radii) / len(radii)) for least in at)
+        row = "  ".join(f"{least:g}: {share:.3f}" for least, share in shares)
         typer.echo(f"{title} {name}, certified accuracy at radius  {row}")
 
 

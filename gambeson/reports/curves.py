@@ -33,8 +33,12 @@ def steps(series: Certified) -> tuple[Array, Array]:
     return radius, counts_at(series, radius) / series.images.total
 
 
-def average_radius(series: Certified) -> float:
-    """Mean radius over all images, 0 for those that are wrong or abstained: the area under the curve."""
+def average_radius(series: Certified) -> float | None:
+    """Mean radius over all images, 0 for those that are wrong or abstained: the area under the curve. None for radii of
+    a grid, which stop short of what each image could have.
+    """
+    if series.grid is not None:
+        return None
     return float(held(series).sum() / series.images.total)
 
 
@@ -43,7 +47,7 @@ def grid(series: Certified, dataset: str | None) -> list[float]:
     largest = series.max_radius
     if largest is None or not np.isfinite(largest):
         largest = float(max(series.radius.max(initial=0.0), 0.0))
-    radii = {0.25 * step for step in range(int(largest / 0.25) + 1)}
+    radii = {0.25 * step for step in range(int(largest / 0.25) + 1)} | set(series.grid or ())
     if series.norm == "l2" and dataset in CUSTOMARY:
         radii.add(CUSTOMARY[dataset])
     return sorted(radii)

@@ -23,8 +23,8 @@ def export(run: Path, format: str, out: Path) -> list[Path]:  # noqa: A002
 
     Formats:
         tsv: the field's certification log, one file per noise and certificate. Its six columns come first (idx, label,
-            predict, radius, correct, time), then ours: certificate, noise, alpha, select_draws, draws, top_count,
-            p_lower, max_radius, radius_real, seed, hash, method, dataset.
+            predict, radius, correct, time), then ours: certificate, noise, alpha, select_draws, draws, radius_kind,
+            top_count, p_lower, max_radius, radius_real, seed, hash, method, dataset.
             Radii have 17 significant digits, rounded down.
         csv, parquet: one table per kind of evaluation (clean, attacked, certified), one row per record, with settings.
         json: one file with header, evaluations and records.
@@ -81,7 +81,8 @@ def _log_row(run: Run, settings: Row, certificate: str, record: Row) -> Row:
         "noise": settings["noise"],
         "alpha": settings["alpha"],
         "select_draws": settings["select_draws"],
-        "draws": settings["draws"],
+        "draws": settings["draws"] if record.get("draws") is None else record["draws"],
+        "radius_kind": record.get("radius_kind", "full"),
         "top_count": record["counts"][record["selected"]],
         "p_lower": significant_down(record["p_lower_two_sided" if "two_sided" in certificate else "p_lower"]),
         "max_radius": settings["max_radius"].get(certificate),

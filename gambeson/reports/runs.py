@@ -70,15 +70,23 @@ def _certified(evaluation: Line, lines: list[Line]) -> list[Certified]:
             noise=settings["noise"],
             alpha=settings["alpha"],
             select_draws=settings["select_draws"],
-            draws=settings["draws"],
+            draws=_draws(settings, lines),
             radius=np.array([line["radii"][name] for line in lines], dtype=np.float64),
             radius_real=np.array([line["radii_real"][name] for line in lines], dtype=np.float64),
             max_radius=settings["max_radius"].get(name),
             seconds=_column(lines, "seconds"),
             rounding_distance=settings["rounding_distance"]["l1" if "_l1" in name else "l2"],
+            grid=None if settings["budget"] == "fixed" else tuple(settings["budget"]["radii"]),
         )
         for name in lines[0]["radii"]
     ]
+
+
+def _draws(settings: Line, lines: list[Line]) -> float:
+    """Draws that bounded an image's class, on average."""
+    if settings["budget"] == "fixed":
+        return int(settings["draws"])
+    return round(sum(line["draws"] for line in lines) / len(lines))
 
 
 def answer(record: Line, certificate: str) -> int:

@@ -49,12 +49,13 @@ class Certified:
     noise: str | None  # "gaussian:0.5"
     alpha: float | None
     select_draws: int | None
-    draws: int | None
+    draws: float | None  # an image; for a grid the mean
     radius: Array  # float64 (N,), against adversaries on the pixel lattice
     radius_real: Array | None  # float64 (N,), against real-valued adversaries
     max_radius: float | None
     seconds: Array  # float64 (N,)
     rounding_distance: float | None = None  # in `norm`: how far rounding to the lattice moves an image
+    grid: tuple[float, ...] | None = None  # the radii that were decided; None: radii in full precision
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ class CertifiedSummary(Part):
     norm: str
     alpha: float | None
     abstained: float
-    average_radius: float
+    average_radius: float | None
     max_radius: float | None
     draws_mean: float | None
     radius_kind: str
@@ -117,8 +117,8 @@ def _certified(series: Certified, dataset: str | None) -> CertifiedSummary:
         abstained=series.images.abstained / total,
         average_radius=average_radius(series),
         max_radius=series.max_radius,
-        draws_mean=series.draws,  # a fixed budget: the same for every image
-        radius_kind="full",
+        draws_mean=series.draws,
+        radius_kind="full" if series.grid is None else "grid",
         curve=[CurvePoint(radius=r, accuracy=int(count) / total) for r, count in zip(radii, counts, strict=True)],
     )
 

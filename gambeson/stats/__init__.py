@@ -4,6 +4,7 @@ from . import beta_mixture, group_sequential
 from .accuracy import Accuracy, accuracy
 from .adaptive import Plan, plan
 from .clopper_pearson import lower, two_sided, upper
+from .forecast import Forecast, forecast
 from .looks import looks
 from .multiclass import TopAndRest, largest_p_lower, top_and_rest
 from .paired import Paired, paired
@@ -11,11 +12,13 @@ from .test_set import whole_test_set
 
 __all__ = [
     "Accuracy",
+    "Forecast",
     "Paired",
     "Plan",
     "TopAndRest",
     "accuracy",
     "beta_mixture",
+    "forecast",
     "group_sequential",
     "largest_p_lower",
     "looks",

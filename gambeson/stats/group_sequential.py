@@ -71,7 +71,7 @@ class _Walk:
         self.dropped = 0.0
 
     def to(self, draws: int) -> None:
-        least, increment, dropped = _binomial(draws - self.draws, self.p)
+        least, increment, dropped = binomial_misses(draws - self.draws, self.p)
         self.mass = np.convolve(self.mass, increment)
         self.least += least
         self.dropped += dropped
@@ -91,7 +91,7 @@ class _Walk:
         return limit
 
 
-def _binomial(n: int, p: float) -> tuple[int, Floats, float]:
+def binomial_misses(n: int, p: float) -> tuple[int, Floats, float]:
     """P(misses = m) for n draws around its mode: the least m kept, the probabilities, a bound on what is dropped.
 
     Neighbouring probabilities are in the ratio (n - m) q / ((m + 1) p): products of positive numbers from the mode

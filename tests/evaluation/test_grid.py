@@ -1,0 +1,65 @@
+"""A grid of radii over a data set: the same table as a fixed budget's, with fewer draws, resumed to the bit."""
+
+import pytest
+
+from gambeson.errors import UserError
+from gambeson.evaluation import certified
+from gambeson.schema import check_record, check_settings
+
+RADII = [0.0, 0.1, 0.2, 0.3]
+SMALL = {"noise": "gaussian:0.2", "draws": 5_000, "select_draws": 50}
+
+
+def counted(records: list[dict]) -> list[int]:
+    return [sum(r["correct"] and r["radii"]["gaussian_l2"] >= radius for r in records) for radius in RADII]
+
+
+def test_records_and_settings_are_complete(trained) -> None:
+    data = trained.data.subset(range(20))
+    evaluation = certified(trained.model, data, radii=RADII, price=1e5, **SMALL)
+    settings = check_settings("certified", evaluation.settings)
+    assert settings["budget"]["radii"] == RADII
+    assert settings["budget"]["looks"][-1] == 5_000
+    assert set(settings["max_radius"]) == {"gaussian_l2", "renyi_l2", "dp_l2"}
+    for record in evaluation:
+        check_record("certified", {"evaluation": "x", **record})
+        assert sum(record["counts"]) == record["draws"] == record["looks"][-1][0]
+        assert record["looks"][-1][1] == record["counts"][record["selected"]]
+        assert (record["predict"] == -1) == (record["radii"]["gaussian_l2"] == 0) == (record["reason"] is not None)
+        assert all(0 <= record["radii_real"][n] <= r <= settings["max_radius"][n] for n, r in record["radii"].items())
+
+
+def test_the_table_is_that_of_a_fixed_budget(trained) -> None:
+    data = trained.data.subset(range(40))
+    full = list(certified(trained.model, data, **SMALL))
+    grid = list(certified(trained.model, data, radii=RADII, price=1e6, **SMALL))
+    assert [r["selected"] for r in grid] == [r["selected"] for r in full]
+    assert all(abs(a - b) <= 1 for a, b in zip(counted(grid), counted(full), strict=True))
+    assert sum(r["draws"] for r in grid) < 40 * 5_000 / 2
+
+
+def test_company_and_resuming_change_nothing(trained, without_seconds) -> None:
+    options = {"radii": RADII, "price": 1e5, **SMALL}
+    whole = without_seconds(certified(trained.model, trained.data.subset(range(40)), **options))
+    done = {whole[row]["index"] for row in (0, 5, 35)}
+    rest = without_seconds(certified(trained.model, trained.data.subset(range(40)), **options).records(done))
+    assert rest == [record for record in whole if record["index"] not in done]
+    alone = without_seconds(certified(trained.model, trained.data.subset([7]), **options))
+    assert alone == whole[7:8]
+
+
+def test_wrong_images_can_be_left_alone(trained) -> None:
+    data = trained.data.subset(range(40))
+    options = {"radii": RADII, "price": 1e5, **SMALL, "noise": "gaussian:1"}
+    whole = list(certified(trained.model, data, **options))
+    left = list(certified(trained.model, data, stop_wrong=True, **options))
+    wrong = [r["selected"] != r["label"] for r in whole]
+    assert any(wrong)
+    assert counted(left) == counted(whole)
+    assert [r["stopped"] == "wrong" for r in left] == wrong
+    assert all(r["draws"] == 0 for r, w in zip(left, wrong, strict=True) if w)
+
+
+def test_a_radius_out_of_reach_is_refused_before_anything_is_drawn(trained) -> None:
+    with pytest.raises(UserError, match=r"radius 0\.9 is out of reach of 5000 draws"):
+        certified(trained.model, trained.data, radii=[0.0, 0.9], **SMALL)
