@@ -1,4 +1,4 @@
-"""How many draws a grid of radii takes against a fixed budget, and what it loses, on the probabilities of published logs.
+"""Draws of a grid of radii against a fixed budget, and what it loses, on the probabilities of published logs.
 
     python benchmarks/draws.py derive 0.25=LOG 0.50=LOG 1.00=LOG --out results/draws/p.json
     python benchmarks/draws.py run results/draws/p.json --out results/draws
@@ -9,7 +9,7 @@ plan does to an image of each p, for several prices of a radius, and beside it w
 probabilities must draw at least: E[N] >= kl(P(certified), alpha) / KL(p, threshold) (Wald).
 
 Images that the log abstains on have no p: they are put evenly between 1/4 and 1/2 ("spread"), or, as the worst case
-that a log cannot rule out, all at 1/2 ("at one half"). Images at the cut-off are run at its p, and at p = 1 ("certain").
+that a log cannot rule out, all at 1/2 ("at one half"). Images at the cut-off are run at its p, or at 1 ("certain").
 """
 
 import argparse
@@ -130,14 +130,13 @@ def draw(rows: list[dict[str, Any]], out: Path) -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    head = "| sigma | abstained images | price | draws an image | fewer draws than 100,000 | with --stop-wrong | Wald's bound | largest loss (points) |"
-    lines = [head, "|" + "---|" * 8]
+    head = ["sigma", "abstained images", "price", "draws an image", "times fewer than 100,000", "with --stop-wrong"]
+    lines = [[*head, "Wald's bound", "largest loss (points)"], ["---"] * 8]
     for row in rows:
-        lines.append(
-            f"| {row['sigma']} | {row['variant']} | {row['price']:,.0f} | {row['draws_mean']:,.0f} | {row['ratio']:.1f}x | "
-            f"{row['ratio_stop_wrong']:.1f}x | {row['least_draws_mean']:,.0f} | {100 * row['largest_loss']:.2f} |"
-        )
-    return "\n".join(lines) + "\n"
+        cells = [row["sigma"], row["variant"], f"{row['price']:,.0f}", f"{row['draws_mean']:,.0f}", row["ratio"]]
+        cells += [row["ratio_stop_wrong"], f"{row['least_draws_mean']:,.0f}", f"{100 * row['largest_loss']:.2f}"]
+        lines.append([str(cell) for cell in cells])
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def main() -> None:

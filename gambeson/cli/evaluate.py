@@ -101,7 +101,7 @@ def certify(
     ] = 100_000,
     select_draws: Annotated[int, typer.Option(help="Noisy copies that pick the class, n0.")] = 100,
     alpha: Annotated[float, typer.Option(help="Failure probability of each image's certificate.")] = 0.001,
-    price: Annotated[float, typer.Option(help="With --radii: draws that one more certified radius is worth.")] = 5e6,
+    price: Annotated[float, typer.Option(help="With --radii: draws that one more certified radius is worth.")] = 1e7,
     stop_wrong: Annotated[
         bool, typer.Option("--stop-wrong", help="With --radii: do not certify images whose class is wrong.")
     ] = False,

@@ -33,7 +33,7 @@ def certified(
     draws: int = 100_000,
     select_draws: int = 100,
     alpha: float = 0.001,
-    price: float = 5e6,
+    price: float = 1e7,
     stop_wrong: bool = False,
     seed: int = 0,
     form: Form | None = None,

@@ -44,7 +44,7 @@ def plan(
     *,
     alpha: float,
     cap: int = 100_000,
-    price: float = 5e6,
+    price: float = 1e7,
     last: float = 0.5,
     looks: Sequence[int] | None = None,
 ) -> Plan:
