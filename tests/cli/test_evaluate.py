@@ -188,3 +188,38 @@ def test_a_model_that_calls_view_runs_in_the_form_that_it_can(gambeson, tmp_path
     (certified,) = Run.open(tmp_path / "r").evaluations("certified")
     assert certified["settings"]["form"]["memory"] == "contiguous"
     assert gambeson("certify", "viewing:net", *CERTIFY, *words, "--memory", "channels_last").status == 2
+
+
+def test_a_grid_of_radii_and_its_report(gambeson, run, tmp_path) -> None:
+    words = ("--noise", "gaussian:0.25", "--draws", 3000, "--select-draws", 50, "--every", 20)
+    done = gambeson("certify", run, "--radii", "0,0.1,1/4", "--price", 1e5, *words)
+    assert done.status == 0, done.err
+    assert "gaussian:0.25: at most 3000 draws at alpha 0.001 certify at most gaussian_l2 0.25" in done.out
+    assert "gaussian_l2, certified accuracy at radius  0: " in done.out
+    (certified,) = Run.open(run).evaluations("certified")
+    records = Run.open(run).records(certified["id"])
+    assert {record["radius_kind"] for record in records} == {"grid"}
+    assert gambeson("certify", run, *words).status == 0
+    assert gambeson("report", run, "--out", tmp_path / "report").status == 0
+    (summary,) = json.loads((tmp_path / "report" / "summary.json").read_text())["runs"]
+    kinds = {(c["certificate"], c["radius_kind"]): c for c in summary["certified"]}
+    grid, full = kinds["gaussian_l2", "grid"], kinds["gaussian_l2", "full"]
+    assert (grid["average_radius"], full["average_radius"] > 0.1) == (None, True)
+    assert grid["draws_mean"] < full["draws_mean"] == 3000
+    assert {0.0, 0.1, 0.25} <= {point["radius"] for point in grid["curve"]}
+    exported = gambeson("export", run, "--format", "tsv", "--out", tmp_path / "logs")
+    assert exported.status == 0, exported.err
+    assert gambeson("report", *sorted((tmp_path / "logs").glob("*.tsv")), "--out", tmp_path / "again").status == 0
+
+
+def test_a_grid_of_ones_own_mistakes(gambeson, run) -> None:
+    for words, message in (
+        (("--radii", "0,1"), "radius 1 is out of reach of 100000 draws"),
+        (("--radii", "0.5,0.25"), "must increase"),
+        (("--radii", "a"), "--radii is 'a'"),
+        (("--radii", "0,0.1", "--price", "0"), "price = 0"),
+        (("--stop-wrong",), "--stop-wrong goes with --radii"),
+    ):
+        done = gambeson("certify", run, "--noise", "gaussian:0.25", *words, *SMALL)
+        assert (done.status, "Traceback" in done.err) == (2, False)
+        assert message in done.err
