@@ -64,7 +64,7 @@ def resolve(
                 f"{target} is about {run.header['dataset']}, not {name}: evaluate its weights on other data in a "
                 f"folder of their own, {target}/model.safetensors --data {name} --out RUN"
             )
-        images = choose(name, data_dir, split, every, limit, **_held_out(run))
+        images = choose(name, data_dir, split, every, limit, **held_out(run))
     else:
         model = _given(target, weights, mean, std)
         if data is None or out is None:
@@ -164,7 +164,7 @@ def numbers(text: str, what: str) -> list[float]:
         raise UserError(f"{what} is {text!r}; give numbers separated by commas, for example 0,2/255,0.1") from None
 
 
-def _held_out(run: Run) -> dict[str, int]:
+def held_out(run: Run) -> dict[str, int]:
     """Which training images this run was validated on: its recipe knows."""
     if not (run.path / "recipe.toml").exists():
         return {}
