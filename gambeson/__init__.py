@@ -4,7 +4,7 @@ Names are imported lazily: `import gambeson` does not import torch.
 
 >>> import gambeson
 >>> sorted(gambeson.__all__)
-['Form', 'attacked', 'certified', 'clean', 'load', 'train']
+['Form', 'SmoothedClassifier', 'attacked', 'certified', 'clean', 'load', 'train']
 """
 
 from importlib import import_module
@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Form": "gambeson.inference",
+    "SmoothedClassifier": "gambeson.smoothed.classifier",
     "attacked": "gambeson.evaluation",
     "certified": "gambeson.evaluation",
     "clean": "gambeson.evaluation",

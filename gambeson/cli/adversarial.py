@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from gambeson.cli.target import Target
 from gambeson.errors import UserError
-from gambeson.evaluation.plan import device_of
 from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
+from gambeson.models.modes import device_of
 
 FRESH_DRAWS = 10_000
 

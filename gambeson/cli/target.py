@@ -20,7 +20,7 @@ from gambeson.cli.progress import progress
 from gambeson.data import Dataset, load
 from gambeson.errors import UserError
 from gambeson.evaluation import Evaluation
-from gambeson.evaluation.plan import device_of
+from gambeson.models.modes import device_of
 from gambeson.records import Run
 
 

@@ -13,11 +13,11 @@ from gambeson.attacks.targets import least_likely, random_targets
 from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError, nearest
 from gambeson.evaluation.budgets import predict_budget
-from gambeson.evaluation.plan import Evaluation, device_of, inspect
+from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
 from gambeson.keys import generator, key
-from gambeson.models.modes import evaluating, frozen
+from gambeson.models.modes import device_of, evaluating, frozen
 from gambeson.records import fingerprint
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.soft import soft

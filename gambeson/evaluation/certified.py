@@ -8,11 +8,11 @@ from torch import Tensor
 from gambeson.data import Pairs, examples
 from gambeson.errors import UserError
 from gambeson.evaluation.budgets import certify_budget
-from gambeson.evaluation.company import together
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
 from gambeson.sampling import BLOCK
+from gambeson.smoothed.company import together
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds
 from gambeson.smoothed.procedure import Procedure

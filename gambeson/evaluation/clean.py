@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from gambeson.data import Pairs, examples
-from gambeson.evaluation.plan import Evaluation, device_of, inspect
+from gambeson.evaluation.plan import Evaluation, inspect
+from gambeson.models.modes import device_of
 from gambeson.types import Classifier
 
 

@@ -7,12 +7,12 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gambeson.data import Dataset
 from gambeson.errors import UserError
 from gambeson.models.guards import Flag, require, undisturbed
-from gambeson.models.modes import evaluating
+from gambeson.models.modes import device_of, evaluating
 from gambeson.types import Classifier
 
 Judge = Callable[[Tensor], list[dict[str, Any]]]  # rows of the data -> one record's fields per row
@@ -75,9 +75,3 @@ def _logits(model: Classifier, x: Tensor) -> int:
             return int(model(x).shape[1])
         except Exception:
             return 0
-
-
-def device_of(model: Classifier) -> torch.device:
-    """Where a model's parameters live; the CPU for a callable without any."""
-    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
-    return next((parameter.device for parameter in parameters), torch.device("cpu"))

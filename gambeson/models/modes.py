@@ -1,9 +1,10 @@
-"""Leave the model as you found it: evaluation mode and frozen parameters, for a while."""
+"""Where a model lives, and leaving it as it was found: evaluation mode and frozen parameters, for a while."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 Model = TypeVar("Model", bound=Callable[..., Any])
@@ -53,3 +54,9 @@ def frozen(model: Model) -> Iterator[Model]:
     finally:
         for parameter, required in flags:
             parameter.requires_grad_(required)
+
+
+def device_of(model: Callable[..., Any]) -> torch.device:
+    """Where a model's parameters live; the CPU for a callable without any."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))

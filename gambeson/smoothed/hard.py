@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gambeson.certificates import Certificate, applicable
 from gambeson.inference import Served
+from gambeson.keys import Part
 from gambeson.noise import Lattice
 from gambeson.sampling import Counts, Request, count, counts, to_lattice
 from gambeson.smoothed.procedure import ABSTAIN, Ask
@@ -48,9 +49,13 @@ class Smoothed:
         (Cohen et al., PREDICT). The draws are taken as exact: tau is not accounted for here.
         """
         counts = self._count(pixels, draws, purpose, index, "estimate")
+        return self.decide(counts, alpha), counts
+
+    def decide(self, counts: Counts, alpha: float) -> int:
+        """The most frequent class, or ABSTAIN where the test does not tell it from the next."""
         runner_up, top = np.sort(counts.classes)[-2:]
         tied = 1.0 if top == runner_up else 2 * float(bdtrc(top - 1, top + runner_up, 0.5))
-        return (int(counts.classes.argmax()) if tied <= alpha else ABSTAIN), counts
+        return int(counts.classes.argmax()) if tied <= alpha else ABSTAIN
 
     def bounds(self, counts: NDArray[np.int64], selected: int, draws: int, alpha: float, values: int) -> Bounds:
         """Bounds at `alpha` on the selected class, alone and against all others, moved outward by tau."""
@@ -96,12 +101,12 @@ class Smoothed:
         half = 0.5 / self.noise.levels
         return {"l2": nextafter(half * sqrt(values), 1e9), "l1": nextafter(half * values, 1e9)}
 
-    def request(self, pixels: Tensor, index: int, ask: Ask) -> Request:
+    def request(self, pixels: Tensor, index: Part, ask: Ask) -> Request:
         """What an image's procedure asks for, as work for `gambeson.sampling.counts`."""
         key = (self.seed, "certify", self.noise.noise.name, index, ask.stage)
         return Request(to_lattice(pixels, self.noise.levels), key, ask.draws, ask.first)
 
-    def answer(self, pixels: Tensor, index: int, ask: Ask) -> Counts:
+    def answer(self, pixels: Tensor, index: Part, ask: Ask) -> Counts:
         (found,) = counts(self.base, [self.request(pixels, index, ask)], noise=self.noise, classes=self.classes)
         return found
 

@@ -1,6 +1,6 @@
 """A grid of radii: what is claimed is true as often as promised, and costs fewer draws than a full radius."""
 
-from functools import partial
+from functools import cache, partial
 from math import nextafter
 
 import numpy as np
@@ -18,8 +18,16 @@ from gambeson.stats import plan
 RADII = [0.0, 0.1, 0.25, 0.5]
 
 
-def made(smoothed, values: int, radii=RADII, **options):
-    return plan(thresholds(smoothed, radii, values), **{"alpha": 0.001, "cap": 20_000, "price": 1e6, **options})
+@cache
+def _made(noise: str, values: int, options: tuple):
+    chosen = {"radii": tuple(RADII), "alpha": 0.001, "cap": 20_000, "price": 1e6, **dict(options)}
+    return plan(thresholds(halfspace(noise), chosen.pop("radii"), values), **chosen)
+
+
+def made(smoothed, values: int, **options):
+    """A plan takes a tenth of a second: not one for every image."""
+    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    return _made(smoothed.noise.noise.name, values, tuple(sorted(frozen.items())))
 
 
 def run(smoothed, pixels, index=0, label=None, select_draws=50, **options):

@@ -5,17 +5,18 @@ from typing import Any
 
 from torch import Tensor
 
+from gambeson.keys import Part
 from gambeson.sampling import counts
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.procedure import Ask, Procedure
 
 
 def together(
-    smoothed: Smoothed, procedures: Sequence[Procedure], images: Tensor, indices: Sequence[int]
+    smoothed: Smoothed, procedures: Sequence[Procedure], images: Tensor, indices: Sequence[Part]
 ) -> list[dict[str, Any]]:
     """Run every procedure to its end; what an image is sent does not depend on its company.
 
-    images: float (N, C, H, W) in [0, 1]; indices: their stable indices, which name their noise.
+    images: float (N, C, H, W) in [0, 1]; indices: what names their noise, such as stable indices.
     """
     asks: dict[int, Ask] = {row: next(procedure) for row, procedure in enumerate(procedures)}
     done: dict[int, dict[str, Any]] = {}

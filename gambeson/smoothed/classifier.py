@@ -1,0 +1,130 @@
+"""The smoothed classifier for production: batch in, batch out, the same function that is certified."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gambeson.errors import UserError
+from gambeson.inference import Form
+from gambeson.models.guards import require
+from gambeson.noise import parse
+from gambeson.sampling import counts, to_lattice
+from gambeson.smoothed.company import together
+from gambeson.smoothed.fixed import fixed
+from gambeson.smoothed.grid import grid, thresholds
+from gambeson.smoothed.hard import Smoothed
+from gambeson.smoothed.procedure import ABSTAIN, Ask
+from gambeson.smoothed.serving import smooth
+from gambeson.stats import plan
+from gambeson.types import Classifier
+
+
+@dataclass(frozen=True, eq=False)
+class Certification:
+    """What `certify` found for N images: classes (-1: abstained), radii of the tight certificate, and the records."""
+
+    predict: NDArray[np.int64]
+    radius: NDArray[np.float64]
+    records: list[dict[str, Any]]
+
+
+class SmoothedClassifier:
+    """The class that `model` gives most often under noise, or an abstention (-1).
+
+    model: images (N, C, H, W) in [0, 1] -> logits (N, classes), normalisation inside. noise: kind:scale, such as
+    "gaussian:0.5", in pixel units. levels: of the pixel lattice that images are rounded to. form: the inference form
+    (None: float32 with the threads that torch has). seed: None draws a secret one.
+
+    An image's noise is keyed by the seed and the image's content: the same image gets the same answer, company and
+    batch sizes do not matter, and an attacker who does not know the seed cannot know the noise.
+
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3)).eval()
+    >>> classifier = SmoothedClassifier(model, "gaussian:0.25", 3)
+    >>> classifier.predict(torch.rand(5, 1, 4, 4), draws=200).shape
+    (5,)
+
+    Paper: Cohen, Rosenfeld, Kolter 2019, PREDICT and CERTIFY.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        noise: str,
+        classes: int,
+        *,
+        levels: int = 255,
+        form: Form | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if classes < 2:
+            raise UserError(f"classes is {classes}; a classifier has at least 2")
+        self.model, self.noise, self.classes, self.levels, self.form = model, parse(noise).name, classes, levels, form
+        self.seed = secrets.randbits(62) if seed is None else seed
+        self._smoothed: Smoothed | None = None  # made for the first images: their shape is not known before
+
+    def predict(self, x: Any, draws: int = 1_000, alpha: float = 0.001) -> NDArray[np.int64]:
+        """Classes int64 (N,), -1 where it abstains; each is another than the smoothed class with probability <= alpha.
+
+        x: float (N, C, H, W) in [0, 1], tensor or array. draws: noisy copies of each image.
+        """
+        images, smoothed = self._ready(x)
+        ask = Ask("predict", 0, draws)
+        requests = [smoothed.request(image, _name(smoothed, image), ask) for image in images]
+        found = counts(smoothed.base, stages, noise=smoothed.noise, classes=smoothed.classes)
+        return np.array([smoothed.decide(one, alpha) for one in found], dtype=np.int64)
+
+    def certify(
+        self,
+        x: Any,
+        radii: Sequence[float] | None = None,
+        *,
+        draws: int = 100_000,
+        select_draws: int = 100,
+        alpha: float = 0.001,
+        price: float = 1e7,
+    ) -> Certification:
+        """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision."""
+        images, smoothed = self._ready(x)
+        if radii is None:
+            work = [fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images]
+        else:
+            made = plan(thresholds(smoothed, radii, images[0].numel()), alpha=alpha, cap=draws, price=price)
+            work = [grid(smoothed, image, select_draws=select_draws, plan=made) for image in images]
+        records = together(smoothed, work, images, [_name(smoothed, image) for image in images])
+        tight = smoothed.certificates()[0].name
+        return Certification(
+            np.array([record["predict"] for record in records], dtype=np.int64),
+            np.array([record["radii"][tight] if record["predict"] != ABSTAIN else 0.0 for record in records]),
+            records,
+        )
+
+    def _ready(self, x: Any) -> tuple[Tensor, Smoothed]:
+        images = torch.as_tensor(x if isinstance(x, Tensor) else np.asarray(x)).detach().cpu()
+        if images.dim() != 4 or not len(images) or not images.is_floating_point():
+            found = f"{images.dtype} {tuple(images.shape)}"
+            raise UserError(f"x is {found}; give float images (N, C, H, W) in [0, 1], at least one")
+        if not bool(images.isfinite().all()) or images.min() < 0 or images.max() > 1:
+            raise UserError(
+                f"x reaches from {images.min():.4g} to {images.max():.4g}; it must be finite and in [0, 1]: divide by "
+                "255, and let the model normalise"
+            )
+        if self._smoothed is None:
+            require(self.model, images.float(), None, self.classes)
+            self._smoothed = smooth(
+                self.model, images.float(), noise=self.noise, levels=self.levels, classes=self.classes, seed=self.seed,
+                form=self.form,
+            )  # fmt: skip
+        return images.float(), self._smoothed
+
+
+def _name(smoothed: Smoothed, image: Tensor) -> str:
+    """The image's content on the lattice: what its noise is keyed by."""
+    cells = to_lattice(image, smoothed.noise.levels)
+    return hashlib.sha256(f"{tuple(cells.shape)}".encode() + cells.numpy().tobytes()).hexdigest()

@@ -1,0 +1,59 @@
+"""From a model to the smoothed classifier that is served: one noise, one lattice, one eligible inference form."""
+
+import torch
+from torch import Tensor, nn
+
+from gambeson.errors import UserError
+from gambeson.inference import Form, Served, rows_are_independent, serve
+from gambeson.models.behaviour import first_line
+from gambeson.models.modes import device_of
+from gambeson.noise import lattice, parse
+from gambeson.smoothed.hard import Smoothed
+from gambeson.types import Classifier
+
+
+def smooth(
+    model: Classifier, images: Tensor, *, noise: str, levels: int, classes: int, seed: int, form: Form | None
+) -> Smoothed:
+    """The smoothed classifier of `model`; a form that is not eligible is refused.
+
+    images: float (N, C, H, W) in [0, 1], one or two as an example of what it will see. levels: of the pixel lattice.
+    form: None takes float32, channels_last where the model runs so.
+    """
+    grid = lattice(parse(noise), levels)
+    probe = images[:2]
+    probe = torch.cat([probe, probe.flip(-1), 1 - probe])
+    served = _running(model, [form] if form else default_forms(model), probe)
+    if not rows_are_independent(served, probe.to(served.form.device)):
+        raise UserError(
+            f"form {served.form.settings()} is not eligible: an image's logits change when the other rows of the call "
+            "change; choose another form (--dtype float32, --memory contiguous, another --batch), or remove from the "
+            "model what mixes the images of a batch"
+        )
+    return Smoothed(served, grid, classes, seed)
+
+
+def default_forms(model: Classifier) -> list[Form]:
+    """What is tried when no form is asked for: channels_last is faster, but not every model can be called so."""
+    memories = ("channels_last", "contiguous") if isinstance(model, nn.Module) else ("contiguous",)
+    return [
+        Form("float32", memory, 200, torch.get_num_threads(), device_of(model).type)  # type: ignore[arg-type]
+        for memory in memories
+    ]
+
+
+def _running(model: Classifier, forms: list[Form], probe: Tensor) -> Served:
+    """`model` in the first of `forms` in which it runs at all."""
+    for form in forms:
+        served = serve(model, form)
+        try:
+            served(probe[:1].to(form.device).expand(form.batch, *probe.shape[1:]))
+            return served
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            failed = error
+    raise UserError(
+        f"the model does not run in the form {form.settings()} ({first_line(failed)}); choose another form "
+        "(--memory contiguous for a model that calls .view, --dtype float32)"
+    ) from failed

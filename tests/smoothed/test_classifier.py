@@ -1,0 +1,112 @@
+"""The smoothed classifier for production: what it answers is what is certified, whatever the batch."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import gambeson
+from gambeson.errors import UserError
+from gambeson.smoothed.classifier import SmoothedClassifier
+
+
+class Bright(nn.Module):
+    """Class 1 where the mean pixel is above 1/2; class 2 never."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        side = 20 * (x.mean((1, 2, 3)) - 0.5)
+        return torch.stack([-side, side, torch.full_like(side, -99.0)], 1)
+
+
+IMAGES = torch.stack([torch.full((1, 4, 4), level) for level in (0.1, 0.3, 0.5, 0.7, 0.9)])
+
+
+def classifier(seed: int = 0) -> SmoothedClassifier:
+    return SmoothedClassifier(Bright().eval(), "gaussian:0.25", 3, seed=seed)
+
+
+def test_it_answers_or_abstains() -> None:
+    found = classifier().predict(IMAGES, draws=500)
+    assert found.dtype == np.int64
+    assert found[[0, 1, 3, 4]].tolist() == [0, 0, 1, 1]
+    assert classifier().predict(IMAGES[2:3], draws=20, alpha=1e-6).tolist() == [-1]
+
+
+def test_company_batch_and_kind_of_array_change_nothing() -> None:
+    one, images = classifier(), torch.rand(7, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    whole = one.predict(images, draws=60)
+    assert [int(one.predict(image[None], draws=60)[0]) for image in images] == whole.tolist()
+    assert classifier().predict(images.numpy(), draws=60).tolist() == whole.tolist()
+    assert one.predict(images.flip(0), draws=60).tolist() == whole[::-1].tolist()
+
+
+def test_the_same_image_gets_the_same_noise_and_another_image_or_seed_another() -> None:
+    seen = []
+
+    class Watched(Bright):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.clone())
+            return super().forward(x)
+
+    def noise(seed: int, image: Tensor) -> Tensor:
+        one = SmoothedClassifier(Watched().eval(), "gaussian:0.25", 3, seed=seed)
+        one.predict(image[None], draws=100)
+        return seen[-1][:100] - image
+
+    first, again = noise(1, IMAGES[0]), noise(1, IMAGES[0])
+    assert torch.equal(first, again)
+    for other in (noise(2, IMAGES[0]), noise(1, IMAGES[1])):
+        assert (other - first).abs().mean() > 0.1
+
+
+def test_without_a_seed_it_draws_a_secret_one() -> None:
+    seeds = {SmoothedClassifier(Bright().eval(), "gaussian:0.25", 3).seed for _ in range(3)}
+    assert len(seeds) == 3
+
+
+@pytest.mark.parametrize("radii", [None, [0.0, 0.25, 0.5]])
+def test_certified_radii_are_below_the_distance(radii) -> None:
+    found = classifier().certify(IMAGES, radii, draws=3_000)
+    distance = (IMAGES.mean((1, 2, 3)) - 0.5).abs() * 4  # a half-space in 16 pixels
+    assert (found.predict[[0, 1, 3, 4]] == [0, 0, 1, 1]).all()
+    assert (found.radius <= distance.numpy() + 4 * 0.5 / 255).all()
+    assert found.radius[0] >= 0.5
+    assert len(found.records) == 5
+    assert all(
+        record["selected"] == int(answer)
+        for record, answer in zip(found.records, found.predict, strict=True)
+        if answer != -1
+    )
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    SmoothedClassifier(model, "gaussian:0.25", 3).predict(IMAGES, draws=50)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (IMAGES * 255, "divide by 255"),
+        (IMAGES[0], "give float images"),
+        ((IMAGES * 255).to(torch.uint8), "give float images"),
+        (IMAGES * float("nan"), "must be finite"),
+        (IMAGES[:0], "at least one"),
+    ],
+)
+def test_what_is_no_batch_of_images_is_refused(x, message) -> None:
+    with pytest.raises(UserError, match=message):
+        classifier().predict(x)
+
+
+def test_what_is_no_classifier_is_refused() -> None:
+    with pytest.raises(UserError, match="classes is 1"):
+        SmoothedClassifier(Bright(), "gaussian:0.25", 1)
+    with pytest.raises(UserError, match="noise is"):
+        SmoothedClassifier(Bright(), "gaussian", 3)
+    with pytest.raises(UserError, match="gives 3 logits but the data has 4"):
+        SmoothedClassifier(Bright().eval(), "gaussian:0.25", 4).predict(IMAGES)
+    assert gambeson.SmoothedClassifier is SmoothedClassifier
