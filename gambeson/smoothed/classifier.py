@@ -77,7 +77,7 @@ class SmoothedClassifier:
         images, smoothed = self._ready(x)
         ask = Ask("predict", 0, draws)
         requests = [smoothed.request(image, _name(smoothed, image), ask) for image in images]
-        found = counts(smoothed.base, stages, noise=smoothed.noise, classes=smoothed.classes)
+        found = counts(smoothed.base, requests, noise=smoothed.noise, classes=smoothed.classes)
         return np.array([smoothed.decide(one, alpha) for one in found], dtype=np.int64)
 
     def certify(
