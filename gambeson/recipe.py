@@ -149,7 +149,7 @@ def check(kind: type[Kind], values: Mapping[str, Any], what: str) -> Kind:
 
     >>> check(Train, {"epoch": 3}, "recipe")
     Traceback (most recent call last):
-    gambeson.errors.UserError: recipe: unknown key epoch; did you mean epochs?
+    gambeson.errors.UserError: recipe: unknown key epoch; did you mean epochs? Known: ...
     """
     try:
         return kind.model_validate(dict(values))

@@ -96,7 +96,7 @@ def build(
     Linear(in_features=500, out_features=10, bias=True)
     >>> build("lenet", classes=10, shape=(1, 28, 28), activaton="elu")
     Traceback (most recent call last):
-    gambeson.errors.UserError: model 'lenet' has no option 'activaton'; did you mean 'activation'? Known: activation
+    gambeson.errors.UserError: model 'lenet' has no option 'activaton'; did you mean activation? Known: activation
     """
     known = options(name)
     for setting in settings:
