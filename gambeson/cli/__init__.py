@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from gambeson import __version__
-from gambeson.cli import evaluate, prepare, publish, quickstart, verify
+from gambeson.cli import evaluate, predict, prepare, publish, quickstart, verify
 from gambeson.errors import RunError, UserError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command()(evaluate.attack)
 app.command()(evaluate.certify)
 app.command()(evaluate.check)
 app.command()(verify.verify)
+app.command()(predict.predict)
 app.command()(publish.report)
 app.command()(publish.export)
 app.command("list")(prepare.show)

@@ -9,6 +9,7 @@ from gambeson.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
+    from gambeson.records import Run
 
 Where = Annotated[
     str, typer.Argument(metavar="RUN|MODEL", help="Run folder, or package.module:factory, or weights file.")
@@ -67,7 +68,7 @@ def attack(
     from gambeson.noise import parse
 
     found = _target(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
-    form = _form(dtype, memory, batch, device) if noise else None
+    form = inference_form(dtype, memory, batch, device) if noise else None
     radii = numbers(eps, "--eps")
     if noise:
         parse(noise)
@@ -120,8 +121,8 @@ def certify(
     if radii is None and stop_wrong:
         raise UserError("--stop-wrong goes with --radii: with a fixed budget every image gets the same draws")
     found = _target(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
-    form = _form(dtype, memory, batch, device)
-    names = [word.strip() for word in (noise or _trained_noise(found)).split(",")]
+    form = inference_form(dtype, memory, batch, device)
+    names = [word.strip() for word in (noise or trained_noise(found.run)).split(",")]
     grid = None if radii is None else numbers(radii, "--radii")
     budget: dict[str, Any] = {"draws": draws, "select_draws": select_draws, "alpha": alpha, "radii": grid}
     budget |= {"price": price, "stop_wrong": stop_wrong}
@@ -182,7 +183,7 @@ def _target(
     )  # fmt: skip
 
 
-def _form(dtype: str, memory: str | None, batch: int, device: str) -> Any:
+def inference_form(dtype: str, memory: str | None, batch: int, device: str) -> Any:
     import torch
 
     from gambeson.cli.target import pick_device
@@ -193,13 +194,12 @@ def _form(dtype: str, memory: str | None, batch: int, device: str) -> Any:
     return Form(dtype, memory or "channels_last", batch, torch.get_num_threads(), pick_device(device))  # type: ignore[arg-type]
 
 
-def _trained_noise(target: "Target") -> str:
-    settings = target.run.header["method_settings"] or {}
+def trained_noise(run: "Run") -> str:
+    """The noise that a run was trained with, as its header says."""
+    settings = run.header["method_settings"] or {}
     if not isinstance(settings.get("sigma"), int | float):
         trained = f"with sigma {settings['sigma']}" if "sigma" in settings else "without noise"
-        raise UserError(
-            f"{target.run.path} was trained {trained}: say which noise to certify with, --noise gaussian:0.5"
-        )
+        raise UserError(f"{run.path} was trained {trained}: say which noise to certify with, --noise gaussian:0.5")
     return f"{settings.get('noise', 'gaussian')}:{settings['sigma']}"
 
 

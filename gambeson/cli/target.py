@@ -56,7 +56,7 @@ def resolve(
     place = pick_device(device)
     if Path(target).is_dir():
         run = Run.open(target)
-        name, model = data or run.header["dataset"], _trained(run, weights, mean, std)
+        name, model = data or run.header["dataset"], trained(run, weights, mean, std)
         if name is None:
             raise UserError(f"{target} does not say which data it is for: give --data NAME")
         if name != (run.header["dataset"] or name):
@@ -172,7 +172,7 @@ def held_out(run: Run) -> dict[str, int]:
     return {"validation": recipe.data.validation, "seed": recipe.seed}
 
 
-def _trained(run: Run, weights: Path | None, mean: str | None, std: str | None) -> nn.Module:
+def trained(run: Run, weights: Path | None, mean: str | None, std: str | None) -> nn.Module:
     if (run.path / "model.safetensors").exists():
         if weights or mean or std:
             raise UserError(

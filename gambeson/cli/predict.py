@@ -1,0 +1,79 @@
+"""predict: the smoothed classifier of a run on pictures of the user's own."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gambeson.cli.evaluate import Device, Dtype, Mean, Memory, Std, Weights
+from gambeson.errors import UserError
+
+AT_ONCE = 64
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Picture files, or folders of them.")],
+    model: Annotated[Path, typer.Option(help="Run folder.")],
+    noise: Annotated[str | None, typer.Option(help="kind:scale (default: what it was trained with).")] = None,
+    draws: Annotated[int, typer.Option(help="Noisy copies of each picture (with --radii: at most).")] = 1_000,
+    alpha: Annotated[float, typer.Option(help="Error probability of each answer; it abstains otherwise.")] = 0.001,
+    radii: Annotated[str | None, typer.Option(help="Also certify these radii: 0,0.25,0.5")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the noise (default: a secret one).")] = None,
+    weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto", dtype: Dtype = "float32",
+    memory: Memory = None,
+) -> None:  # fmt: skip
+    """Classify pictures by the vote under noise: tab-separated picture, class (or "abstains"), certified radius.
+
+    Example: gambeson predict photos/ --model runs/mnist-stability-0.50 --radii 0,0.25,0.5 --draws 10000
+    """
+    from gambeson.cli.evaluate import inference_form, trained_noise
+    from gambeson.cli.target import numbers, pick_device, trained
+    from gambeson.data.decode import decode
+    from gambeson.evaluation.budgets import certify_budget, predict_budget
+    from gambeson.records import Run
+    from gambeson.reports.numbers import down
+    from gambeson.smoothed.classifier import SmoothedClassifier
+
+    run = Run.open(model)
+    grid = None if radii is None else numbers(radii, "--radii")
+    if grid is None:
+        predict_budget(draws, alpha)
+    else:
+        certify_budget(draws, 100, alpha)
+    files = _files(images)
+    found = decode((str(file), file.read_bytes()) for file in files)
+    if list(found.shape[1:]) != run.header["shape"]:
+        shape = f"{tuple(found.shape[1:])}, the model takes {tuple(run.header['shape'])}"
+        raise UserError(f"{files[0]}: pictures are (channels, height, width) {shape}; convert and resize them")
+    classifier = SmoothedClassifier(
+        trained(run, weights, mean, std).to(pick_device(device)).eval(),
+        noise or trained_noise(run),
+        len(run.header["classes"]),
+        levels=run.header["levels"] or 255,
+        form=inference_form(dtype, memory, 200, device),
+        seed=seed,
+    )
+    names: list[Any] = run.header["classes"]
+    typer.echo("picture\tclass" + ("" if grid is None else "\tradius"))
+    for start in range(0, len(files), AT_ONCE):
+        pixels = found[start : start + AT_ONCE].float() / 255
+        if grid is None:
+            answers, certified = classifier.predict(pixels, draws, alpha), None
+        else:
+            result = classifier.certify(pixels, grid, draws=draws, alpha=alpha)
+            answers, certified = result.predict, result.radius
+        for place, answer in enumerate(answers.tolist()):
+            radius = "" if certified is None else f"\t{down(float(certified[place]), 4)}"
+            typer.echo(f"{files[start + place]}\t{'abstains' if answer == -1 else names[answer]}{radius}")
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    found = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} does not exist; name picture files, or folders of them")
+        inside = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+        found += [file for file in inside if not file.name.startswith(".")]
+    if not found:
+        raise UserError(f"{', '.join(map(str, paths))}: no picture is there")
+    return found
