@@ -207,6 +207,8 @@ def test_a_grid_of_radii_and_its_report(gambeson, run, tmp_path) -> None:
     assert (grid["average_radius"], full["average_radius"] > 0.1) == (None, True)
     assert grid["draws_mean"] < full["draws_mean"] == 3000
     assert {0.0, 0.1, 0.25} <= {point["radius"] for point in grid["curve"]}
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert f"In {certified['id']} draws were spent on deciding the radii of a grid" in page
     exported = gambeson("export", run, "--format", "tsv", "--out", tmp_path / "logs")
     assert exported.status == 0, exported.err
     assert gambeson("report", *sorted((tmp_path / "logs").glob("*.tsv")), "--out", tmp_path / "again").status == 0

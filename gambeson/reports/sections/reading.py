@@ -54,6 +54,17 @@ def reading(sources: Sequence[Source]) -> Section:
         ),
         ("Norms", "An l2 radius and an l-infinity radius are different claims; no figure and no column holds both."),
     ]
+    grids = sorted({series.evaluation for source in sources for series in source.certified if series.grid})
+    if grids:
+        text.append(
+            (
+                "Radii of a grid",
+                f"In {', '.join(grids)} draws were spent on deciding the radii of a grid, no more than that took: an "
+                "image certifies at least the radius that its record states, and between two radii of the grid the "
+                "curve is a lower bound. One lower bound, valid at every look at the counts, serves all radii. There "
+                "is no average radius, and 'draws n' is a mean.",
+            )
+        )
     exhibits = [
         exhibit
         for (dataset, norm), entries in by_data_and_norm(sources).items()
