@@ -23,6 +23,7 @@ from gambeson.inference import Dtype, Form, Served, serve
 from gambeson.models import build
 from gambeson.noise import lattice, parse
 from gambeson.sampling import count
+from gambeson.training.cost import peak_memory
 
 NETS = {"lenet": ("mnist", (1, 28, 28)), "resnet20": ("cifar10", (3, 32, 32))}
 BATCHES = (100, 200, 400)
@@ -95,9 +96,7 @@ def main() -> None:
     if chosen.only_sample:
         net, draws = chosen.only_sample
         loop_rate(served(net, 200, "float32"), NETS[net][1], int(draws))
-        # Not ru_maxrss: a new process inherits that of the one that started it.
-        peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-        print(int(peak.split()[1]) / 1024)
+        print(peak_memory(torch.device("cpu")) / 2**20)
         return
     rows = [compare(net, dtype, chosen.seconds, chosen.rounds) for net in chosen.nets for dtype in chosen.dtypes]
     few, many = chosen.memory_draws

@@ -18,7 +18,7 @@ from gambeson.certificates import Certificate, applicable
 from gambeson.inference import Served
 from gambeson.keys import Part
 from gambeson.noise import Lattice
-from gambeson.sampling import Counts, Request, count, counts, to_lattice
+from gambeson.sampling import Counts, Request, counts, to_lattice
 from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.stats import lower, top_and_rest
 
@@ -48,8 +48,8 @@ class Smoothed:
         Abstains unless the exact two-sided binomial test of the two most frequent classes rejects a tie at `alpha`
         (Cohen et al., PREDICT). The draws are taken as exact: tau is not accounted for here.
         """
-        counts = self._count(pixels, draws, purpose, index, "estimate")
-        return self.decide(counts, alpha), counts
+        found = self.answer(pixels, index, Ask("estimate", 0, draws), purpose)
+        return self.decide(found, alpha), found
 
     def decide(self, counts: Counts, alpha: float) -> int:
         """The most frequent class, or ABSTAIN where the test does not tell it from the next."""
@@ -101,19 +101,15 @@ class Smoothed:
         half = 0.5 / self.noise.levels
         return {"l2": nextafter(half * sqrt(values), 1e9), "l1": nextafter(half * values, 1e9)}
 
-    def request(self, pixels: Tensor, index: Part, ask: Ask) -> Request:
+    def request(self, pixels: Tensor, index: Part, ask: Ask, purpose: str = "certify") -> Request:
         """What an image's procedure asks for, as work for `gambeson.sampling.counts`."""
-        key = (self.seed, "certify", self.noise.noise.name, index, ask.stage)
+        key = (self.seed, purpose, self.noise.noise.name, index, ask.stage)
         return Request(to_lattice(pixels, self.noise.levels), key, ask.draws, ask.first)
 
-    def answer(self, pixels: Tensor, index: Part, ask: Ask) -> Counts:
-        (found,) = counts(self.base, [self.request(pixels, index, ask)], noise=self.noise, classes=self.classes)
-        return found
-
-    def _count(self, pixels: Tensor, draws: int, purpose: str, index: int, stage: str) -> Counts:
-        key = (self.seed, purpose, self.noise.noise.name, index, stage)
-        image = to_lattice(pixels, self.noise.levels)
-        return count(self.base, image, noise=self.noise, draws=draws, key=key, classes=self.classes)
+    def answer(self, pixels: Tensor, index: Part, ask: Ask, purpose: str = "certify") -> Counts:
+        """The counts that one image's procedure asks for, here and now."""
+        work = [self.request(pixels, index, ask, purpose)]
+        return counts(self.base, work, noise=self.noise, classes=self.classes)[0]
 
     def real_radii(self, pixels: Tensor, radii: dict[str, float]) -> dict[str, float]:
         """Radii against real-valued adversaries: theirs and, where the image is off the lattice, our own rounding

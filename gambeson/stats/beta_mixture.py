@@ -25,10 +25,8 @@ from .group_sequential import increasing
 def log_evidence(hits: Floats, draws: Floats, threshold: Floats) -> Floats:
     """A lower bound on log e_t, 1-D arrays."""
     point, error = log_point(hits, draws, threshold)
-    more = np.full_like(hits, -np.inf)
-    some = hits + 1 <= draws + 1
-    tail, slack = log_tail((hits + 1)[some], (draws + 1)[some], threshold[some])
-    more[some] = np.minimum(tail + slack, 0.0)
+    tail, slack = log_tail(hits + 1, draws + 1, threshold)
+    more = np.minimum(tail + slack, 0.0)
     with np.errstate(divide="ignore"):
         below = np.log(-np.expm1(more))  # P(X <= hits) = 1 - P(X >= hits + 1)
     return below - np.log(draws + 1) - np.log1p(-threshold) - point - error - 1e-12

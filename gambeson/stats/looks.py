@@ -11,7 +11,7 @@ def looks(cap: int, first: int = 100, growth: float = 1.15, step: int = 100) -> 
     Args:
         cap: the most draws, the last look.
         first: draws before the first look.
-        growth: > 1; 1.15 gives 48 looks up to 100,000. More looks stop sooner and cost little of alpha, because
+        growth: > 1; 1.15 gives 40 looks up to 100,000. More looks stop sooner and cost little of alpha, because
             neighbouring looks share most of their draws.
         step: looks are multiples of this (`cap` excepted), the block in which draws are made.
 

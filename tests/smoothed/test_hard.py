@@ -144,7 +144,9 @@ def test_mutant_selection_sample_reused_is_noticed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         Smoothed,
         "request",
-        lambda self, pixels, index, ask: request(self, pixels, index, ask._replace(stage="estimate")),
+        lambda self, pixels, index, ask, purpose="certify": request(
+            self, pixels, index, ask._replace(stage="estimate"), purpose
+        ),
     )
     assert certified_share(fair(), 300, 0.2) > binom.isf(FALSE_ALARM, 300, 0.2)
 
@@ -255,7 +257,7 @@ def test_predict_abstains_on_ties(classes: int, monkeypatch: pytest.MonkeyPatch)
     ):
         votes = np.zeros(classes, np.int64)
         votes[[1, 0]] = top, runner_up
-        monkeypatch.setattr(hard, "count", lambda *a, votes=votes, **kw: Counts(votes, 100))
+        monkeypatch.setattr(hard, "counts", lambda *a, votes=votes, **kw: [Counts(votes, 100)])
         assert fair().predict(torch.zeros(1, 2, 2), index=0, draws=100, alpha=0.001)[0] == predicted
 
 
@@ -264,7 +266,7 @@ def test_predict_uses_the_exact_binomial_test(monkeypatch: pytest.MonkeyPatch) -
 
     for top in range(50, 80):
         votes = np.array([100 - top, top])
-        monkeypatch.setattr(hard, "count", lambda *a, votes=votes, **kw: Counts(votes, 100))
+        monkeypatch.setattr(hard, "counts", lambda *a, votes=votes, **kw: [Counts(votes, 100)])
         sure = fair().predict(torch.zeros(1, 2, 2), index=0, draws=100, alpha=0.01)[0] == 1
         assert sure == (binomtest(top, 100, 0.5).pvalue <= 0.01)
 
