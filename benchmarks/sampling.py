@@ -3,13 +3,15 @@
     python benchmarks/sampling.py --out results/benchmarks/sampling.json
 
 Plain: the same served model, same form, called on one fixed batch in inference mode; the best batch of those
-tried. Loop: `gambeson.sampling.count`, noise and counting included, at its own best batch. Both alternate within
-one run, so that the machine's drift hits them alike; the medians and their ratio are printed. Peak memory is
+tried. Loop: `gambeson.sampling.count`, noise and counting included, at its own best batch. Noise: the draws of the
+loop's noise alone. Loop without model: around one that answers at once. They alternate within one
+run, so that the machine's drift hits them alike; medians, and the ratio of loop to plain, are printed. Peak memory is
 measured in a fresh process for each number of draws.
 """
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -19,10 +21,12 @@ from time import perf_counter
 
 import torch
 
+from gambeson.allocator import keep_freed_memory
 from gambeson.inference import Dtype, Form, Served, serve
+from gambeson.keys import generator
 from gambeson.models import build
 from gambeson.noise import lattice, parse
-from gambeson.sampling import count
+from gambeson.sampling import BLOCK, count
 from gambeson.training.cost import peak_memory
 
 NETS = {"lenet": ("mnist", (1, 28, 28)), "resnet20": ("cifar10", (3, 32, 32))}
@@ -50,11 +54,20 @@ def loop_rate(model: Served, shape: tuple[int, int, int], draws: int) -> float:
     return draws / (perf_counter() - start)
 
 
+def noise_rate(shape: tuple[int, int, int], draws: int) -> float:
+    start = perf_counter()
+    for block in range(draws // BLOCK):
+        NOISE.sample((BLOCK, *shape), generator(0, "noise", block))
+    return draws / (perf_counter() - start)
+
+
 def compare(net: str, dtype: Dtype, seconds: float, rounds: int) -> dict[str, object]:
     """Medians over alternating rounds; each side at the batch that is best for it."""
     shape = NETS[net][1]
     plain: dict[int, list[float]] = {batch: [] for batch in BATCHES}
     loop: dict[int, list[float]] = {batch: [] for batch in BATCHES}
+    empty: dict[int, list[float]] = {batch: [] for batch in BATCHES}
+    noise: list[float] = []
     models = {batch: served(net, batch, dtype) for batch in BATCHES}
     for model in models.values():
         plain_rate(model, shape, seconds / 2)  # warm up
@@ -63,17 +76,28 @@ def compare(net: str, dtype: Dtype, seconds: float, rounds: int) -> dict[str, ob
             rate = plain_rate(model, shape, seconds)
             plain[batch].append(rate)
             loop[batch].append(loop_rate(model, shape, max(batch, int(rate * seconds) // batch * batch)))
+            answer = torch.rand(batch, 10)
+            empty[batch].append(loop_rate(Served(model.form, lambda _, answer=answer: answer), shape, 20 * batch))
+        noise.append(noise_rate(shape, 8000))
     best_plain = max(BATCHES, key=lambda batch: statistics.median(plain[batch]))
     best_loop = max(BATCHES, key=lambda batch: statistics.median(loop[batch]))
-    kept = statistics.median(loop[best_loop]) / statistics.median(plain[best_plain])
+    rates = {"plain": plain[best_plain], "loop": loop[best_loop], "noise": noise, "empty": empty[best_loop]}
+    cost = {name: 1e6 / statistics.median(found) for name, found in rates.items()}
     return {
         "model": net,
         "dtype": dtype,
-        "plain_images_per_second": round(statistics.median(plain[best_plain])),
+        "threads": torch.get_num_threads(),
+        "plain_images_per_second": round(1e6 / cost["plain"]),
         "plain_batch": best_plain,
-        "loop_images_per_second": round(statistics.median(loop[best_loop])),
+        "loop_images_per_second": round(1e6 / cost["loop"]),
         "loop_batch": best_loop,
-        "kept": round(kept, 3),
+        "kept": round(cost["plain"] / cost["loop"], 3),
+        "microseconds_per_image": {
+            "plain": round(cost["plain"], 2),
+            "noise": round(cost["noise"], 2),
+            "loop_without_model": round(cost["empty"], 2),
+            "loop": round(cost["loop"], 2),
+        },
     }
 
 
@@ -89,21 +113,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--nets", nargs="*", default=list(NETS))
     parser.add_argument("--dtypes", nargs="*", default=["float32", "bfloat16"])
+    parser.add_argument("--threads", nargs="*", type=int, default=[1, os.cpu_count() or 1])
     parser.add_argument("--memory-draws", nargs=2, type=int, default=[1_000, 100_000])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only-sample", nargs=2, metavar=("NET", "DRAWS"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    keep_freed_memory()
     if chosen.only_sample:
         net, draws = chosen.only_sample
         loop_rate(served(net, 200, "float32"), NETS[net][1], int(draws))
         print(peak_memory(torch.device("cpu")) / 2**20)
         return
-    rows = [compare(net, dtype, chosen.seconds, chosen.rounds) for net in chosen.nets for dtype in chosen.dtypes]
+    rows = []
+    for threads in chosen.threads:
+        torch.set_num_threads(threads)
+        rows += [compare(net, dtype, chosen.seconds, chosen.rounds) for net in chosen.nets for dtype in chosen.dtypes]
     few, many = chosen.memory_draws
     memory = {net: [peak_megabytes(net, few), peak_megabytes(net, many)] for net in chosen.nets}
     result = {
         "command": "python benchmarks/sampling.py " + " ".join(sys.argv[1:]),
-        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__},
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__},
         "sampling": rows,
         "peak_megabytes": {
             net: {f"{few} draws": round(a), f"{many} draws": round(b), "ratio": round(b / a, 3)}

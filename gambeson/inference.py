@@ -43,10 +43,19 @@ class Form:
     def settings(self) -> dict[str, Any]:
         return asdict(self)
 
+    def zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """A call's images, to be filled: (batch, *shape) in the format that the model computes in."""
+        zeros = torch.zeros(self.batch, *shape, dtype=getattr(torch, self.dtype), device=self.device)
+        return zeros.contiguous(memory_format=self.layout)
+
+    @property
+    def layout(self) -> torch.memory_format:
+        return torch.channels_last if self.memory == "channels_last" else torch.contiguous_format
+
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A frozen copy of a model in a form: float32 images (batch, C, H, W) on the form's device -> float32 logits
+    """A frozen copy of a model in a form: float images (batch, C, H, W) on the form's device -> float32 logits
     (batch, K).
     """
 
@@ -57,8 +66,7 @@ class Served:
     def __call__(self, images: Tensor) -> Tensor:
         if len(images) != self.form.batch:
             raise ValueError(f"a served model is called with exactly {self.form.batch} rows, got {len(images)}")
-        layout = torch.channels_last if self.form.memory == "channels_last" else torch.contiguous_format
-        images = images.to(getattr(torch, self.form.dtype), memory_format=layout)
+        images = images.to(getattr(torch, self.form.dtype), memory_format=self.form.layout)
         return self.function(images).float()
 
 

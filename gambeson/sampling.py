@@ -7,8 +7,13 @@ knows nothing of stages; its callers give the selection and the estimation of an
 (`gambeson.smoothed`).
 """
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gambeson.errors import UserError
-from gambeson.inference import Served
+from gambeson.inference import Form, Served
 from gambeson.keys import Part, generator
 from gambeson.noise import Lattice
 
@@ -79,22 +84,16 @@ def counts(served: Served, requests: Sequence[Request], *, noise: Lattice, class
     """Class counts of every request; the requests share the calls of `served`, all images of one shape."""
     if not requests:
         return []
-    device, batch = served.form.device, served.form.batch
+    device = served.form.device
     total = torch.zeros(len(requests) * (classes + 1), dtype=torch.int64, device=device)
-    images = torch.zeros(batch, *requests[0].image.shape, device=device)
-    owner = torch.zeros(batch, dtype=torch.int64)
-    filled = 0
-    for number, offsets in _pieces(requests, noise, batch):
-        rows = slice(filled, filled + len(offsets))
-        # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.
-        torch.div(torch.from_numpy(offsets).to(device), noise.levels, out=images[rows])
-        owner[rows] = number
-        filled += len(offsets)
-        if filled == batch:
-            _add_votes(total, served(images), owner, classes)
-            filled = 0
-    if filled:
-        _add_votes(total, served(images)[:filled], owner[:filled], classes)
+    images = served.form.zeros(tuple(requests[0].image.shape))
+    with _ahead(_calls(requests, noise, served.form.batch), served.form) as start:
+        coming = start()
+        while (call := coming()) is not None:
+            # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.
+            torch.div(torch.from_numpy(call.cells).to(device), noise.levels, out=images)
+            coming = start()  # from here on `cells` is written again
+            _add_votes(total, served(images)[: len(call.owner)], torch.from_numpy(call.owner), classes)
     table = total.reshape(len(requests), classes + 1)[:, :classes].cpu().numpy()
     return [Counts(row, request.draws) for row, request in zip(table, requests, strict=True)]
 
@@ -106,21 +105,55 @@ def to_lattice(pixels: Tensor, levels: int) -> Tensor:
     return (pixels.double() * levels).round().to(torch.int32)
 
 
-def _pieces(requests: Sequence[Request], noise: Lattice, batch: int) -> Iterator[tuple[int, NDArray[np.int32]]]:
-    """Noisy images as lattice integers, each piece of one request, cut so that pieces fill batches exactly."""
-    room = batch
+class _Call(NamedTuple):
+    cells: NDArray[np.signedinteger]  # noisy images (batch, C, H, W), rows beyond the owners' unspecified; one array
+    owner: NDArray[np.int64]  # per row: the number of its request
+
+
+def _calls(requests: Sequence[Request], noise: Lattice, batch: int) -> Iterator[_Call]:
+    """All draws of all requests, one after another, in calls of `batch` rows; the last may have fewer owners."""
+    cells = np.zeros((batch, *requests[0].image.shape), noise.first.dtype)
+    owner = np.zeros(batch, np.int64)
+    filled = 0
+    for number, noisy in _blocks(requests, noise):
+        while len(noisy):
+            taken = min(batch - filled, len(noisy))
+            cells[filled : filled + taken] = noisy[:taken]
+            owner[filled : filled + taken] = number
+            noisy, filled = noisy[taken:], filled + taken
+            if filled == batch:
+                yield _Call(cells, owner.copy())
+                filled = 0
+    if filled:
+        yield _Call(cells, owner[:filled].copy())
+
+
+@contextmanager
+def _ahead(calls: Iterator[_Call], form: Form) -> Iterator[Callable[[], Callable[[], _Call | None]]]:
+    """Starts the next call's noise; what that returns waits for it. A thread draws it while the model is busy, where
+    the model leaves a core free: sharing one of its own would make all the others wait for it.
+    """
+    if form.device == "cpu" and form.threads >= (os.cpu_count() or 1):
+        yield lambda: partial(next, calls, None)
+    else:
+        with ThreadPoolExecutor(1) as thread:
+            yield lambda: thread.submit(next, calls, None).result
+
+
+def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[tuple[int, NDArray[np.signedinteger]]]:
+    """Noisy images as lattice integers, (n, C, H, W) with n <= BLOCK, and the number of the request they are for."""
     for number, request in enumerate(requests):
-        pixels = request.image.cpu().numpy().astype(np.int32)
+        pixels = request.image.cpu().numpy()
+        if pixels.min(initial=0) < 0 or pixels.max(initial=0) > noise.levels:
+            raise UserError(f"the image has cells {pixels.min()}..{pixels.max()}; they must be in 0..{noise.levels}")
+        pixels = pixels.astype(noise.first.dtype)
         at, end = request.first, request.first + request.draws
         while at < end:
-            block = noise.sample((BLOCK, *pixels.shape), generator(*request.key, at // BLOCK))
-            block = block[at % BLOCK :][: end - at]
-            block += pixels
-            at += len(block)
-            while len(block):
-                yield number, block[:room]
-                taken = min(room, len(block))
-                block, room = block[taken:], room - taken or batch
+            noisy = noise.sample((BLOCK, *pixels.shape), generator(*request.key, at // BLOCK))
+            noisy = noisy[at % BLOCK :][: end - at]
+            noisy += pixels
+            at += len(noisy)
+            yield number, noisy
 
 
 def _add_votes(total: Tensor, logits: Tensor, owner: Tensor, classes: int) -> None:

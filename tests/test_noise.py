@@ -196,7 +196,7 @@ def test_draws_do_not_depend_on_how_a_block_is_shaped() -> None:
     grid = lattice(Noise("laplace", 0.3), 255)
     flat = grid.sample((600,), generator("shape"))
     assert np.array_equal(grid.sample((100, 1, 2, 3), generator("shape")).ravel(), flat)
-    assert flat.dtype == np.int32
+    assert flat.dtype == np.int16
     # Two halves are not the whole: hence blocks are generated whole (gambeson/sampling.py).
     source = generator("shape")
     assert not np.array_equal(np.r_[grid.sample((300,), source), grid.sample((300,), source)], flat)
@@ -262,3 +262,11 @@ def test_real_valued_draws_follow_their_law(name: str) -> None:
     assert np.isfinite(values).all()
     again = draw(noise, (50_000,), torch.Generator().manual_seed(0), "cpu", torch.float32)
     assert np.array_equal(values, again.double().numpy())
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [(0.05, np.int16), (7.0, np.int16), (7.2, np.int32), (10.0, np.int32)])
+def test_cells_and_their_sums_with_pixels_fit_their_type(scale: float, dtype: type) -> None:
+    grid = lattice(Noise("gaussian", scale), 255)
+    assert grid.first.dtype == dtype
+    assert len(grid.thresholds) <= np.iinfo(dtype).max  # positions, and ~positions
+    assert len(grid.thresholds) + grid.lowest + 255 <= np.iinfo(dtype).max

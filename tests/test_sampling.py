@@ -145,6 +145,41 @@ def test_the_model_sees_lattice_points_only() -> None:
     assert cells.min() < 0 < 255 < cells.max()  # not clamped to the box
 
 
+@pytest.mark.parametrize("scale", [0.5, 10.0])
+@pytest.mark.parametrize("memory", ["contiguous", "channels_last"])
+def test_one_cast_to_bfloat16_gives_the_bits_of_two(scale: float, memory: str) -> None:
+    """Lattice integers (int16 and int32) go into the model's format: the bits of float32 k / levels, cast."""
+    kept: list[Tensor] = []
+
+    class Keep(torch.nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            kept.append(images.clone())
+            return images.flatten(1)[:, :CLASSES]
+
+    model, shape = serve(Keep(), Form("bfloat16", memory, 100, torch.get_num_threads(), "cpu")), (3, 8, 8)
+    noise, pixels = lattice(parse(f"gaussian:{scale}"), LEVELS), torch.randint(0, LEVELS + 1, shape)
+    count(model, pixels, noise=noise, draws=100, key=("cast",), classes=CLASSES)
+    cells = torch.from_numpy(noise.sample((BLOCK, *shape), generator("cast", 0))).int() + pixels
+    assert kept[0].dtype == torch.bfloat16
+    assert torch.equal(kept[0], (cells.float() / LEVELS).bfloat16())
+
+
+@pytest.mark.parametrize("cell", [-1, LEVELS + 1])
+def test_cells_beyond_the_pixel_range_are_refused(cell: int) -> None:
+    pixels = image()
+    pixels[0, 1, 2] = cell
+    with pytest.raises(UserError, match=rf"cells .*{cell}.* must be in 0\.\.255"):
+        count(served(), pixels, noise=GRID, draws=10, key=("off",), classes=CLASSES)
+
+
+def test_an_error_in_the_model_stops_the_loop() -> None:
+    def broken(images: Tensor) -> Tensor:
+        raise RuntimeError("out of order")
+
+    with pytest.raises(RuntimeError, match="out of order"):
+        counts(function=broken)
+
+
 def test_noise_added_in_floats_would_be_noticed() -> None:
     """The mutant of the test above."""
     x = image() / LEVELS + torch.randn(100, *SHAPE, generator=torch.Generator().manual_seed(0)) * 0.25
@@ -235,8 +270,10 @@ def test_blocks_that_followed_the_batch_would_be_noticed(monkeypatch: pytest.Mon
         for start in range(0, request.draws, batch):
             rows = min(batch, request.draws - start)
             sampled = noise.sample((rows, *request.image.shape), generator(*request.key, start))
-            yield 0, sampled + request.image.numpy().astype("int32")
+            cells = np.zeros((batch, *request.image.shape), np.int16)
+            cells[:rows] = sampled + request.image.numpy()
+            yield sampling._Call(cells, np.zeros(rows, np.int64))
 
-    monkeypatch.setattr(sampling, "_pieces", stream)
+    monkeypatch.setattr(sampling, "_calls", stream)
     with pytest.raises(AssertionError):
         test_the_batch_size_does_not_change_the_noise(700)

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from gambeson import __version__
+from gambeson.allocator import keep_freed_memory
 from gambeson.cli import evaluate, predict, prepare, publish, quickstart, verify
 from gambeson.errors import RunError, UserError
 
@@ -41,6 +42,7 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 def main() -> None:
     """Exit status 0 done, 1 a run failed, 2 the user's mistake; one clear line, no traceback for either."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
+    keep_freed_memory()
     try:
         app()
     except UserError as error:
