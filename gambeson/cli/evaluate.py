@@ -106,6 +106,9 @@ def certify(
     stop_wrong: Annotated[
         bool, typer.Option("--stop-wrong", help="With --radii: do not certify images whose class is wrong.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option(help="Processes that share the images, with one thread each unless --threads says otherwise.")
+    ] = 1,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
     out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
     seed: Seed = 0, dtype: Dtype = "float32", memory: Memory = None, batch: Batch = 200,
@@ -116,8 +119,12 @@ def certify(
     Example: gambeson certify runs/mnist-stability-0.50 --noise gaussian:0.5 --every 20
     """
     from gambeson.cli.target import numbers, record
+    from gambeson.engines import here
+    from gambeson.engines.local import Local
     from gambeson.evaluation import certified
 
+    engine = here if workers == 1 else Local(workers)
+    threads = 1 if threads is None and workers > 1 else threads
     if radii is None and stop_wrong:
         raise UserError("--stop-wrong goes with --radii: with a fixed budget every image gets the same draws")
     found = _target(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
@@ -132,7 +139,7 @@ def certify(
         largest = ", ".join(f"{key} {radius:.3f}" for key, radius in _one_sided(plan.settings["max_radius"]))
         most = "at most " if grid else ""
         typer.echo(f"{name}: {most}{draws} draws at alpha {alpha:g} certify at most {largest}")
-        evaluation = record(found, plan, f"certify {name}")
+        evaluation = record(found, plan, f"certify {name}", engine=engine)
         _tell_certified(found, evaluation, name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2])
 
 

@@ -18,6 +18,7 @@ from gambeson import __version__, models
 from gambeson import recipe as recipes
 from gambeson.cli.progress import progress
 from gambeson.data import Dataset, load
+from gambeson.engines import Engine, here
 from gambeson.errors import UserError
 from gambeson.evaluation import Evaluation
 from gambeson.models.modes import device_of
@@ -100,7 +101,13 @@ def header(name: str, model: nn.Module, data: Dataset, device: str, **known: Any
     }
 
 
-def record(target: Target, evaluation: Evaluation, title: str, prepare: Callable[[str], None] | None = None) -> str:
+def record(
+    target: Target,
+    evaluation: Evaluation,
+    title: str,
+    prepare: Callable[[str], None] | None = None,
+    engine: Engine = here,
+) -> str:
     """Write every record that is not there yet; returns the evaluation's id. `prepare` is told the id first."""
     with target.run.writing() as writer:
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -119,7 +126,7 @@ def record(target: Target, evaluation: Evaluation, title: str, prepare: Callable
         done = len(writing.done)
         with progress(title, len(target.data), done=done) as tick:
             correct = 0
-            for count, line in enumerate(evaluation.records(set(writing.done)), start=1):
+            for count, line in enumerate(evaluation.records(set(writing.done), engine), start=1):
                 writing.append(line)
                 correct += line["correct"]
                 tick(done + count, f"correct {correct / count:.3f}")

@@ -1,11 +1,13 @@
 """Certified robustness: counts under noise, bounds, and the radius of every certificate that the noise allows."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from gambeson.data import Pairs, examples
+from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError
 from gambeson.evaluation.budgets import certify_budget
 from gambeson.evaluation.plan import Evaluation, inspect
@@ -15,13 +17,35 @@ from gambeson.sampling import BLOCK
 from gambeson.smoothed.company import together
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds
+from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.procedure import Procedure
 from gambeson.stats import Plan, plan
 from gambeson.types import Classifier
 
 COMPANY = 32  # images whose draws share calls, where each needs few
 
-Begin = Callable[[Tensor, int], Procedure]  # pixels, label
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Certifies rows of the data. Made of values only, so that it can be sent to other processes."""
+
+    smoothed: Smoothed
+    data: Dataset
+    begin: Callable[[Tensor, int], Procedure]  # pixels, label
+
+    def __call__(self, rows: Tensor) -> list[dict[str, Any]]:
+        images, labels = self.data.pixels(rows), self.data.labels[rows].tolist()
+        procedures = [self.begin(image, label) for image, label in zip(images, labels, strict=True)]
+        found = together(self.smoothed, procedures, images, self.data.indices[rows].tolist())
+        return [{**fields, "correct": fields["predict"] == label} for fields, label in zip(found, labels, strict=True)]
+
+
+def _fixed(smoothed: Smoothed, budget: dict[str, Any], pixels: Tensor, label: int) -> Procedure:
+    return fixed(smoothed, pixels, **budget)
+
+
+def _grid(smoothed: Smoothed, select_draws: int, made: Plan, stop_wrong: bool, pixels: Tensor, label: int) -> Procedure:
+    return grid(smoothed, pixels, select_draws=select_draws, plan=made, label=label if stop_wrong else None)
 
 
 def certified(
@@ -57,10 +81,7 @@ def certified(
     values = data.images[0].numel()
     budget: Any = "fixed"
     largest = smoothed.largest_radii(draws, alpha, values)
-
-    def begin(pixels: Tensor, label: int) -> Procedure:
-        return fixed(smoothed, pixels, select_draws=select_draws, draws=draws, alpha=alpha)
-
+    begin = partial(_fixed, smoothed, {"select_draws": select_draws, "draws": draws, "alpha": alpha})
     if radii is not None:
         made = plan(thresholds(smoothed, radii, values), alpha=alpha, cap=draws, price=price)
         _reachable(radii, made)
@@ -72,10 +93,7 @@ def certified(
             "stop_wrong": stop_wrong,
         }
         largest = smoothed.one_sided_radii(smoothed.less_tau(made.thresholds[-1], values))
-
-        def begin(pixels: Tensor, label: int) -> Procedure:
-            return grid(smoothed, pixels, select_draws=select_draws, plan=made, label=label if stop_wrong else None)
-
+        begin = partial(_grid, smoothed, select_draws, made, stop_wrong)
     settings = {
         "noise": smoothed.noise.noise.name,
         "select_draws": select_draws,
@@ -89,14 +107,8 @@ def certified(
         "max_radius": largest,
         "rounding_distance": smoothed.rounding_distance(values),
     }
-
-    def judge(rows: Tensor) -> list[dict[str, Any]]:
-        images, labels = data.pixels(rows), data.labels[rows].tolist()
-        procedures = [begin(image, label) for image, label in zip(images, labels, strict=True)]
-        found = together(smoothed, procedures, images, data.indices[rows].tolist())
-        return [{**fields, "correct": fields["predict"] == label} for fields, label in zip(found, labels, strict=True)]
-
-    return Evaluation("certified", settings, data, 1 if radii is None else COMPANY, judge, flags)
+    batch = 1 if radii is None else COMPANY
+    return Evaluation("certified", settings, data, batch, Judge(smoothed, data, begin), flags)
 
 
 def _reachable(radii: Sequence[float], made: Plan) -> None:

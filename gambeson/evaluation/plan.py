@@ -1,21 +1,19 @@
 """What every evaluation is: settings, flags, and records that come one by one; nothing is written here."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gambeson.data import Dataset
+from gambeson.engines import Engine, Judge, here
 from gambeson.errors import UserError
 from gambeson.models.guards import Flag, require, undisturbed
 from gambeson.models.modes import device_of, evaluating
 from gambeson.types import Classifier
-
-Judge = Callable[[Tensor], list[dict[str, Any]]]  # rows of the data -> one record's fields per row
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,20 +36,16 @@ class Evaluation:
             warnings.warn(flag.message, stacklevel=2)
         yield from self.records()
 
-    def records(self, done: frozenset[int] | set[int] = frozenset()) -> Iterator[dict[str, Any]]:
-        """Records of every example whose stable index is not in `done`, in the order of the data."""
-        hashes = self.data.hashes()
-        for rows in torch.arange(len(self.data)).split(self.batch):
-            indices = self.data.indices[rows].tolist()
-            if done.issuperset(indices):
-                continue
-            start = perf_counter()
-            judged = self.judge(rows)
-            seconds = round((perf_counter() - start) / len(rows), 6)
-            for row, index, fields in zip(rows.tolist(), indices, judged, strict=True):
-                if index not in done:
-                    label = int(self.data.labels[row])
-                    yield {"index": index, "hash": hashes[row], "label": label, **fields, "seconds": seconds}
+    def records(self, done: frozenset[int] | set[int] = frozenset(), engine: Engine = here) -> Iterator[dict[str, Any]]:
+        """Records of every example whose stable index is not in `done`, as the engine gets them done."""
+        hashes, indices = self.data.hashes(), self.data.indices.tolist()
+        batches = [rows.tolist() for rows in torch.arange(len(self.data)).split(self.batch)]
+        batches = [rows for rows in batches if not done.issuperset(indices[row] for row in rows)]
+        for rows, judged, seconds in engine(self.judge, batches):
+            for row, fields in zip(rows, judged, strict=True):
+                if indices[row] not in done:
+                    known = {"index": indices[row], "hash": hashes[row], "label": int(self.data.labels[row])}
+                    yield {**known, **fields, "seconds": round(seconds / len(rows), 6)}
 
 
 def inspect(model: Classifier, data: Dataset) -> tuple[int, list[Flag]]:

@@ -190,6 +190,21 @@ def test_a_model_that_calls_view_runs_in_the_form_that_it_can(gambeson, tmp_path
     assert gambeson("certify", "viewing:net", *CERTIFY, *words, "--memory", "channels_last").status == 2
 
 
+@pytest.mark.parametrize("radii", [(), ("--radii", "0,0.1,1/4", "--price", 1e5)])
+def test_workers_change_no_record(gambeson, run, radii) -> None:
+    words = ("--noise", "gaussian:0.25", "--draws", 400, "--select-draws", 20, "--every", 5, *radii)
+    assert gambeson("certify", run, *words, "--workers", 2).status == 0
+    shared = Run.open(run).records()
+    (run / "records.jsonl").unlink()
+    assert gambeson("certify", run, *words, "--threads", 1).status == 0
+    alone = Run.open(run).records()
+    for records in (shared, alone):
+        records.sort(key=lambda record: (record["evaluation"], record["index"]))
+        for record in records:
+            del record["seconds"]
+    assert shared == alone
+
+
 def test_a_grid_of_radii_and_its_report(gambeson, run, tmp_path) -> None:
     words = ("--noise", "gaussian:0.25", "--draws", 3000, "--select-draws", 50, "--every", 20)
     done = gambeson("certify", run, "--radii", "0,0.1,1/4", "--price", 1e5, *words)

@@ -81,3 +81,31 @@ def test_killed_attacks_keep_their_images(gambeson, process, run) -> None:
     whole, resumed = (load_file(folder / "adversarial" / name) for folder in (run, stopped))
     assert all((whole[field] == resumed[field]).all() for field in ("x", "x_adv", "indices"))
     assert len(whole["indices"]) == 120
+
+
+def by_image(run) -> list[dict]:
+    return sorted(without_seconds(run), key=lambda record: (record["evaluation"], record["index"]))
+
+
+def test_several_workers_give_the_same_records_and_resume_after_a_kill(gambeson, process, run) -> None:
+    stopped = copy(run)
+    assert gambeson("certify", run, *WORDS).status == 0
+    running = process("certify", stopped, *WORDS, "--workers", 2)
+    wait_for(stopped, 5)
+    running.kill()
+    running.communicate()
+    assert 5 <= certified(stopped) < 30
+    done = gambeson("certify", stopped, *WORDS, "--workers", 2)
+    assert done.status == 0, done.err
+    assert by_image(stopped) == by_image(run)
+
+
+def test_several_workers_and_ctrl_c(process, run) -> None:
+    running = process("certify", run, *WORDS, "--workers", 2)
+    wait_for(run, 2)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in err
+    assert "the same command goes on" in err
+    assert 2 <= certified(run) < 30

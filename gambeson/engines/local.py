@@ -1,0 +1,118 @@
+"""Processes of this machine, each with a model of its own; a free one takes the next batch."""
+
+import os
+import pickle
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.queues import SimpleQueue
+from threading import Thread
+
+import torch
+
+from gambeson.allocator import keep_freed_memory
+from gambeson.engines import Judge, Judged, Rows, judged
+from gambeson.errors import RunError, UserError
+
+ATTEMPTS = 3  # pools that may break one after another without a single batch done
+
+
+@dataclass(frozen=True)
+class Local:
+    """workers: processes. Each uses as many threads as torch has here: together they should not exceed the cores.
+
+    With CUDA, worker k sees the k-th of the visible GPUs only, counted modulo their number.
+    """
+
+    workers: int
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UserError(f"workers is {self.workers}; it must be at least 1")
+
+    def __call__(self, judge: Judge, batches: Sequence[Rows]) -> Iterator[Judged]:
+        """Every batch once, as they are done. What the workers were at when one of them died is done again."""
+        try:
+            parcel = pickle.dumps(judge)
+        except Exception as error:
+            raise UserError(
+                f"the model cannot be sent to other processes ({error}); define its class at the top of a module, or "
+                "use one worker"
+            ) from error
+        waiting, broken = deque(batches), 0
+        while waiting:
+            try:
+                for done in self._pool(parcel, waiting):
+                    broken = 0
+                    yield done
+            except BrokenProcessPool:
+                broken += 1
+                if broken == ATTEMPTS:
+                    raise RunError(
+                        f"workers died {ATTEMPTS} times without finishing a batch (too little memory for "
+                        f"{self.workers} models?); what is recorded is kept: go on with fewer --workers"
+                    ) from None
+
+    def _pool(self, parcel: bytes, waiting: deque[Rows]) -> Iterator[Judged]:
+        """Take from `waiting` until it is empty; what was begun and not done is put back when the pool breaks."""
+        spawn = get_context("spawn")  # a fork would share OpenMP's threads and CUDA's state with the parent
+        # Its closing tells the workers to leave, and it closes even if this process is killed.
+        alive, kept_open = spawn.Pipe(duplex=False)
+        gpus = spawn.SimpleQueue()
+        visible = _visible_gpus()
+        for worker in range(self.workers):
+            gpus.put(visible[worker % len(visible)] if visible else None)
+        begin = (parcel, torch.get_num_threads(), alive, gpus)
+        running: dict[Future[Judged], Rows] = {}
+        pool = ProcessPoolExecutor(min(self.workers, len(waiting)), spawn, _begin, begin)
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.workers + 1:  # one ahead, so that no worker waits for this loop
+                    rows = waiting.popleft()
+                    running[pool.submit(_judge, rows)] = rows
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    found = future.result()
+                    del running[future]
+                    yield found
+        except BaseException:
+            waiting.extendleft(reversed(running.values()))
+            kept_open.close()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            kept_open.close()
+            alive.close()
+
+
+_own: Judge  # a worker's judge, unpacked once
+
+
+def _begin(parcel: bytes, threads: int, alive: Connection, gpus: "SimpleQueue[str | None]") -> None:
+    """A worker's start. It leaves when `alive` closes; a Ctrl-C is the parent's business."""
+    global _own
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_leave_when_closed, args=(alive,), daemon=True).start()
+    if (gpu := gpus.get()) is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    _own = pickle.loads(parcel)
+
+
+def _visible_gpus() -> list[str]:
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _leave_when_closed(alive: Connection) -> None:
+    alive.poll(None)
+    os._exit(1)
+
+
+def _judge(rows: Rows) -> Judged:
+    return judged(_own, rows)

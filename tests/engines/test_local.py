@@ -1,0 +1,159 @@
+"""Processes of this machine: every batch once, whoever dies; nobody is left behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gambeson.engines import here
+from gambeson.engines.local import Local
+from gambeson.errors import RunError, UserError
+
+BATCHES = [[0, 1], [2], [3, 4], [5], [6], [7, 8]]
+
+
+@dataclass(frozen=True)
+class Squares:
+    """A judge of module level, as workers can import it. `before` is done first, in the worker."""
+
+    before: Callable[[list[int]], None] | None = None
+
+    def __call__(self, rows: torch.Tensor) -> list[dict[str, Any]]:
+        if self.before is not None:
+            self.before(rows.tolist())
+        return [
+            {"square": row * row, "process": os.getpid(), "threads": torch.get_num_threads()} for row in rows.tolist()
+        ]
+
+
+@dataclass(frozen=True)
+class DieOnce:
+    """Kills the worker that gets row 5, as the kernel would for want of memory; the first time, or always."""
+
+    mark: Path
+    always: bool = False
+
+    def __call__(self, rows: list[int]) -> None:
+        if 5 in rows and (self.always or not self.mark.exists()):
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleep_at_zero(rows: list[int]) -> None:
+    time.sleep(1.5 * (0 in rows))
+
+
+def sleep_long(rows: list[int]) -> None:
+    time.sleep(60 * (0 not in rows))
+
+
+def refuse_seven(rows: list[int]) -> None:
+    if 7 in rows:
+        raise UserError("image 7 is a picture of nothing")
+
+
+def squares(judged) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for rows, fields, seconds in judged:
+        assert seconds >= 0
+        assert not found.keys() & set(rows)
+        found |= {row: each["square"] for row, each in zip(rows, fields, strict=True)}
+    return found
+
+
+EXPECTED = {row: row * row for row in range(9)}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_is_judged_does_not_depend_on_the_engine(workers: int) -> None:
+    assert squares(here(Squares(), BATCHES)) == EXPECTED
+    assert squares(Local(workers)(Squares(), BATCHES)) == EXPECTED
+    assert multiprocessing.active_children() == []
+
+
+def test_the_work_is_done_by_other_processes_with_the_threads_of_this_one() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        fields = [each for judged in Local(2)(Squares(sleep_at_zero), BATCHES) for each in judged.fields]
+    finally:
+        torch.set_num_threads(before)
+    assert os.getpid() not in {each["process"] for each in fields}
+    assert {each["threads"] for each in fields} == {1}
+    assert len({each["process"] for each in fields}) == 2
+
+
+def test_a_straggler_holds_nobody_up() -> None:
+    order = [judged.rows for judged in Local(2)(Squares(sleep_at_zero), BATCHES)]
+    assert order[-1] == [0, 1]
+
+
+def test_a_dead_workers_batches_are_done_again(tmp_path: Path) -> None:
+    mark = tmp_path / "died"
+    assert squares(Local(2)(Squares(DieOnce(mark)), BATCHES)) == EXPECTED
+    assert mark.exists()
+
+
+def test_workers_that_keep_dying_are_given_up(tmp_path: Path) -> None:
+    judged = Local(2)(Squares(DieOnce(tmp_path / "died", always=True)), BATCHES)
+    with pytest.raises(RunError, match=r"workers died 3 times .* fewer --workers"):
+        list(judged)
+
+
+def test_the_judges_own_errors_arrive_as_they_are() -> None:
+    with pytest.raises(UserError, match="image 7 is a picture of nothing"):
+        list(Local(2)(Squares(refuse_seven), BATCHES))
+    assert multiprocessing.active_children() == []
+
+
+def test_an_abandoned_evaluation_leaves_no_process() -> None:
+    judged = Local(2)(Squares(sleep_long), BATCHES)
+    assert next(judged).rows == [0, 1]
+    judged.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_what_cannot_be_sent_is_refused_before_anything_starts() -> None:
+    with pytest.raises(UserError, match=r"cannot be sent to other processes .* top of a module"):
+        next(Local(2)(lambda rows: [], BATCHES))
+
+
+def test_no_workers_are_refused() -> None:
+    with pytest.raises(UserError, match="workers is 0"):
+        Local(0)
+
+
+PARENT = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_local import BATCHES, Squares, sleep_long
+from gambeson.engines.local import Local
+if __name__ == "__main__":
+    for judged in Local(2)(Squares(sleep_long), BATCHES):
+        print(judged.fields[0]["process"], flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_leave_when_their_parent_is_gone(tmp_path: Path, how: signal.Signals) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(folder=str(Path(__file__).parent)))
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    parent.send_signal(how)
+    parent.wait(20)
+    for _ in range(200):
+        if not Path(f"/proc/{worker}").exists():
+            return
+        time.sleep(0.05)
+    pytest.fail("the worker outlived its parent")
