@@ -9,6 +9,7 @@ from gambeson.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
+    from gambeson.engines import Engine
     from gambeson.records import Run
 
 Where = Annotated[
@@ -106,9 +107,14 @@ def certify(
     stop_wrong: Annotated[
         bool, typer.Option("--stop-wrong", help="With --radii: do not certify images whose class is wrong.")
     ] = False,
+    engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray (a Ray cluster).")] = "local",
     workers: Annotated[
-        int, typer.Option(help="Processes that share the images, with one thread each unless --threads says otherwise.")
-    ] = 1,
+        int | None,
+        typer.Option(help="Processes that share the images, one thread each unless --threads is given (ray: all)."),
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster: host:port, auto, ray://... (default: one is started).")
+    ] = None,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
     out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
     seed: Seed = 0, dtype: Dtype = "float32", memory: Memory = None, batch: Batch = 200,
@@ -119,18 +125,17 @@ def certify(
     Example: gambeson certify runs/mnist-stability-0.50 --noise gaussian:0.5 --every 20
     """
     from gambeson.cli.target import numbers, record
-    from gambeson.engines import here
-    from gambeson.engines.local import Local
     from gambeson.evaluation import certified
 
-    engine = here if workers == 1 else Local(workers)
-    threads = 1 if threads is None and workers > 1 else threads
+    if threads is None and (engine == "ray" or workers not in (None, 1)):
+        threads = 1
     if radii is None and stop_wrong:
         raise UserError("--stop-wrong goes with --radii: with a fixed budget every image gets the same draws")
     found = _target(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     form = inference_form(dtype, memory, batch, device)
     names = [word.strip() for word in (noise or trained_noise(found.run)).split(",")]
     grid = None if radii is None else numbers(radii, "--radii")
+    place = _engine(engine, workers, ray_address, device)
     budget: dict[str, Any] = {"draws": draws, "select_draws": select_draws, "alpha": alpha, "radii": grid}
     budget |= {"price": price, "stop_wrong": stop_wrong}
     plans = [certified(found.model, found.data, noise=name, seed=seed, form=form, **budget) for name in names]
@@ -139,7 +144,7 @@ def certify(
         largest = ", ".join(f"{key} {radius:.3f}" for key, radius in _one_sided(plan.settings["max_radius"]))
         most = "at most " if grid else ""
         typer.echo(f"{name}: {most}{draws} draws at alpha {alpha:g} certify at most {largest}")
-        evaluation = record(found, plan, f"certify {name}", engine=engine)
+        evaluation = record(found, plan, f"certify {name}", engine=place)
         _tell_certified(found, evaluation, name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2])
 
 
@@ -188,6 +193,23 @@ def _target(
         target, data=data, data_dir=data_dir, split=split, every=every, limit=limit, out=out, weights=weights,
         mean=mean, std=std, device=device,
     )  # fmt: skip
+
+
+def _engine(name: str, workers: int | None, ray_address: str | None, device: str) -> "Engine":
+    import torch
+
+    from gambeson.cli.target import pick_device
+    from gambeson.engines import here
+    from gambeson.engines.local import Local
+    from gambeson.engines.ray_cluster import RayCluster
+
+    if name == "ray":
+        return RayCluster(ray_address, pick_device(device), torch.get_num_threads(), workers)
+    if name != "local":
+        raise UserError(f"--engine is {name!r}; it must be local or ray")
+    if ray_address is not None:
+        raise UserError(f"--ray-address {ray_address} goes with --engine ray")
+    return here if workers in (None, 1) else Local(workers)
 
 
 def inference_form(dtype: str, memory: str | None, batch: int, device: str) -> Any:

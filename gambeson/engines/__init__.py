@@ -5,11 +5,14 @@ in the order in which they are done. The noise of an image depends on its key al
 the engine nor its number of workers can change a record.
 """
 
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
+
+from gambeson.errors import UserError
 
 Rows = list[int]
 Judge = Callable[[torch.Tensor], list[dict[str, Any]]]  # rows of the data -> one record's fields per row
@@ -34,3 +37,14 @@ def here(judge: Judge, batches: Sequence[Rows]) -> Iterator[Judged]:
     """In this process, one batch after another."""
     for rows in batches:
         yield judged(judge, rows)
+
+
+def parcel(judge: Judge) -> bytes:
+    """A judge as it is sent to other processes (ours, never read from a file)."""
+    try:
+        return pickle.dumps(judge)
+    except Exception as error:
+        raise UserError(
+            f"the model cannot be sent to other processes ({error}); define its class at the top of a module, or "
+            "use one worker"
+        ) from error

@@ -16,7 +16,7 @@ from threading import Thread
 import torch
 
 from gambeson.allocator import keep_freed_memory
-from gambeson.engines import Judge, Judged, Rows, judged
+from gambeson.engines import Judge, Judged, Rows, judged, parcel
 from gambeson.errors import RunError, UserError
 
 ATTEMPTS = 3  # pools that may break one after another without a single batch done
@@ -37,17 +37,10 @@ class Local:
 
     def __call__(self, judge: Judge, batches: Sequence[Rows]) -> Iterator[Judged]:
         """Every batch once, as they are done. What the workers were at when one of them died is done again."""
-        try:
-            parcel = pickle.dumps(judge)
-        except Exception as error:
-            raise UserError(
-                f"the model cannot be sent to other processes ({error}); define its class at the top of a module, or "
-                "use one worker"
-            ) from error
-        waiting, broken = deque(batches), 0
+        sent, waiting, broken = parcel(judge), deque(batches), 0
         while waiting:
             try:
-                for done in self._pool(parcel, waiting):
+                for done in self._pool(sent, waiting):
                     broken = 0
                     yield done
             except BrokenProcessPool:
@@ -58,7 +51,7 @@ class Local:
                         f"{self.workers} models?); what is recorded is kept: go on with fewer --workers"
                     ) from None
 
-    def _pool(self, parcel: bytes, waiting: deque[Rows]) -> Iterator[Judged]:
+    def _pool(self, sent: bytes, waiting: deque[Rows]) -> Iterator[Judged]:
         """Take from `waiting` until it is empty; what was begun and not done is put back when the pool breaks."""
         spawn = get_context("spawn")  # a fork would share OpenMP's threads and CUDA's state with the parent
         # Its closing tells the workers to leave, and it closes even if this process is killed.
@@ -67,7 +60,7 @@ class Local:
         visible = _visible_gpus()
         for worker in range(self.workers):
             gpus.put(visible[worker % len(visible)] if visible else None)
-        begin = (parcel, torch.get_num_threads(), alive, gpus)
+        begin = (sent, torch.get_num_threads(), alive, gpus)
         running: dict[Future[Judged], Rows] = {}
         pool = ProcessPoolExecutor(min(self.workers, len(waiting)), spawn, _begin, begin)
         try:
@@ -92,7 +85,7 @@ class Local:
 _own: Judge  # a worker's judge, unpacked once
 
 
-def _begin(parcel: bytes, threads: int, alive: Connection, gpus: "SimpleQueue[str | None]") -> None:
+def _begin(sent: bytes, threads: int, alive: Connection, gpus: "SimpleQueue[str | None]") -> None:
     """A worker's start. It leaves when `alive` closes; a Ctrl-C is the parent's business."""
     global _own
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -101,7 +94,7 @@ def _begin(parcel: bytes, threads: int, alive: Connection, gpus: "SimpleQueue[st
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     keep_freed_memory()
     torch.set_num_threads(threads)
-    _own = pickle.loads(parcel)
+    _own = pickle.loads(sent)
 
 
 def _visible_gpus() -> list[str]:

@@ -191,9 +191,13 @@ def test_a_model_that_calls_view_runs_in_the_form_that_it_can(gambeson, tmp_path
 
 
 @pytest.mark.parametrize("radii", [(), ("--radii", "0,0.1,1/4", "--price", 1e5)])
-def test_workers_change_no_record(gambeson, run, radii) -> None:
+@pytest.mark.parametrize("engine", [("--workers", 2), ("--engine", "ray")])
+def test_no_engine_changes_a_record(gambeson, run, radii, engine) -> None:
+    if "ray" in engine:
+        pytest.importorskip("ray", reason="Ray is not installed (pip install gambeson[ray])")
     words = ("--noise", "gaussian:0.25", "--draws", 400, "--select-draws", 20, "--every", 5, *radii)
-    assert gambeson("certify", run, *words, "--workers", 2).status == 0
+    done = gambeson("certify", run, *words, *engine)
+    assert done.status == 0, done.err
     shared = Run.open(run).records()
     (run / "records.jsonl").unlink()
     assert gambeson("certify", run, *words, "--threads", 1).status == 0

@@ -6,71 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from judges import BATCHES, EXPECTED, DieOnce, SleepAtZero, Squares, refuse_seven, sleep_long, squares
 
 from gambeson.engines import here
 from gambeson.engines.local import Local
 from gambeson.errors import RunError, UserError
-
-BATCHES = [[0, 1], [2], [3, 4], [5], [6], [7, 8]]
-
-
-@dataclass(frozen=True)
-class Squares:
-    """A judge of module level, as workers can import it. `before` is done first, in the worker."""
-
-    before: Callable[[list[int]], None] | None = None
-
-    def __call__(self, rows: torch.Tensor) -> list[dict[str, Any]]:
-        if self.before is not None:
-            self.before(rows.tolist())
-        return [
-            {"square": row * row, "process": os.getpid(), "threads": torch.get_num_threads()} for row in rows.tolist()
-        ]
-
-
-@dataclass(frozen=True)
-class DieOnce:
-    """Kills the worker that gets row 5, as the kernel would for want of memory; the first time, or always."""
-
-    mark: Path
-    always: bool = False
-
-    def __call__(self, rows: list[int]) -> None:
-        if 5 in rows and (self.always or not self.mark.exists()):
-            self.mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def sleep_at_zero(rows: list[int]) -> None:
-    time.sleep(1.5 * (0 in rows))
-
-
-def sleep_long(rows: list[int]) -> None:
-    time.sleep(60 * (0 not in rows))
-
-
-def refuse_seven(rows: list[int]) -> None:
-    if 7 in rows:
-        raise UserError("image 7 is a picture of nothing")
-
-
-def squares(judged) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for rows, fields, seconds in judged:
-        assert seconds >= 0
-        assert not found.keys() & set(rows)
-        found |= {row: each["square"] for row, each in zip(rows, fields, strict=True)}
-    return found
-
-
-EXPECTED = {row: row * row for row in range(9)}
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -84,7 +28,7 @@ def test_the_work_is_done_by_other_processes_with_the_threads_of_this_one() -> N
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        fields = [each for judged in Local(2)(Squares(sleep_at_zero), BATCHES) for each in judged.fields]
+        fields = [each for judged in Local(2)(Squares(SleepAtZero(1.5)), BATCHES) for each in judged.fields]
     finally:
         torch.set_num_threads(before)
     assert os.getpid() not in {each["process"] for each in fields}
@@ -93,7 +37,7 @@ def test_the_work_is_done_by_other_processes_with_the_threads_of_this_one() -> N
 
 
 def test_a_straggler_holds_nobody_up() -> None:
-    order = [judged.rows for judged in Local(2)(Squares(sleep_at_zero), BATCHES)]
+    order = [judged.rows for judged in Local(2)(Squares(SleepAtZero(1.5)), BATCHES)]
     assert order[-1] == [0, 1]
 
 
@@ -135,7 +79,7 @@ def test_no_workers_are_refused() -> None:
 PARENT = """
 import sys
 sys.path.insert(0, {folder!r})
-from test_local import BATCHES, Squares, sleep_long
+from judges import BATCHES, Squares, sleep_long
 from gambeson.engines.local import Local
 if __name__ == "__main__":
     for judged in Local(2)(Squares(sleep_long), BATCHES):

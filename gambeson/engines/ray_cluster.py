@@ -1,0 +1,155 @@
+"""A Ray cluster: Ray places tasks, restarts those whose worker or node died, and knows what is idle."""
+
+import logging
+import os
+import pickle
+import socket
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from gambeson.allocator import keep_freed_memory
+from gambeson.engines import Judge, Judged, Rows, judged, parcel
+from gambeson.errors import RunError, UserError
+
+RETRIES = 5  # of one batch, when the worker that has it dies
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """address: of a running cluster (host:port, "auto", ray://...); None starts one on this machine alone.
+
+    device, threads: of the inference form; a task takes so many CPUs, and one GPU if the device is one. workers: tasks
+    at a time, None for as many as the cluster has room for. Nodes need Gambeson, the model's own code, and the same
+    kind of machine: where torch, NumPy or the processor's instructions differ, the last bits of logits may, and the
+    run stops.
+    """
+
+    address: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"workers is {self.workers}; it must be at least 1")
+
+    def __call__(self, judge: Judge, batches: Sequence[Rows]) -> Iterator[Judged]:
+        """Every batch once, as they are done. When none waits any more, idle workers try the slowest ones again."""
+        try:
+            import ray
+        except ModuleNotFoundError:
+            raise UserError("Ray is not installed: pip install 'gambeson[ray]', or use --engine local") from None
+        sent = parcel(judge)
+        mine = not ray.is_initialized()
+        if mine:
+            _connect(self.address)
+        try:
+            yield from self._run(sent, deque(batches))
+        finally:
+            if mine:
+                ray.shutdown()
+
+    def _run(self, sent: bytes, waiting: deque[Rows]) -> Iterator[Judged]:
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        task = ray.remote(num_cpus=self.threads, num_gpus=int(self.device != "cpu"), max_retries=RETRIES)(_judge)
+        common = (ray.put(sent), kind_of_machine(self.device), self.device, self.threads)
+        running: dict[Any, Rows] = {}  # a batch may run twice, and counts once
+        unfinished = {tuple(rows) for rows in waiting}
+        try:
+            while unfinished:
+                while waiting and len(running) < self._room():
+                    rows = waiting.popleft()
+                    running[task.remote(*common, rows)] = rows
+                for task_done in _done(list(running)):
+                    rows = running.pop(task_done)
+                    if tuple(rows) in unfinished:
+                        found = ray.get(task_done)
+                        unfinished.remove(tuple(rows))
+                        yield found
+                    if not waiting and (slow := _alone(running, unfinished)):
+                        running[task.remote(*common, slow)] = slow
+        except RayTaskError as error:
+            raise error.cause or error from None
+        except RayError as error:
+            raise RunError(f"the Ray cluster gave up on images ({error}); what is recorded is kept") from error
+        finally:
+            for left in running:
+                ray.cancel(left, force=True)
+
+    def _room(self) -> int:
+        """Twice as many tasks as run at a time, so that no worker waits for this loop. Nodes may come and go."""
+        import ray
+
+        if self.workers is not None:
+            return self.workers
+        total = ray.cluster_resources()
+        slots = total.get("CPU", 0) // self.threads if self.device == "cpu" else total.get("GPU", 0)
+        return 2 * max(1, int(slots))
+
+
+def _done(running: list[Any]) -> list[Any]:
+    """What is done by now, at least one."""
+    import ray
+
+    first, others = ray.wait(running, num_returns=1)
+    more, _ = ray.wait(others, num_returns=len(others), timeout=0) if others else ([], [])
+    return [*first, *more]
+
+
+def kind_of_machine(device: str) -> dict[str, str]:
+    """What the last bits of logits and of noise depend on."""
+    unit = torch.backends.cpu.get_cpu_capability() if device == "cpu" else torch.cuda.get_device_name(device)
+    return {"torch": torch.__version__, "numpy": version("numpy"), "unit": unit}
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told
+    try:
+        if address not in (None, "auto"):
+            _knock(address.removeprefix("ray://"))  # Ray itself would try for minutes
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {address} ({str(error).splitlines()[0]}); start one with `ray start --head`, "
+            "or leave --ray-address out"
+        ) from error
+
+
+def _knock(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _alone(running: dict[Any, Rows], unfinished: set[tuple[int, ...]]) -> Rows | None:
+    """The batch that has been running longest in a single copy."""
+    copies = [rows for rows in running.values() if tuple(rows) in unfinished]
+    return next((rows for rows in copies if copies.count(rows) == 1), None)
+
+
+def _judge(sent: bytes, wanted: dict[str, str], device: str, threads: int, rows: Rows) -> Judged:
+    found = kind_of_machine(device)
+    if found != wanted:
+        raise UserError(
+            f"node {socket.gethostname()} has {found}, the evaluation began with {wanted}: the last bits of logits may "
+            "differ; take it out of the cluster"
+        )
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    return judged(_unpacked(sent), rows)
+
+
+@lru_cache(maxsize=1)
+def _unpacked(sent: bytes) -> Judge:
+    keep_freed_memory()
+    unpacked: Judge = pickle.loads(sent)
+    return unpacked

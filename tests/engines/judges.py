@@ -1,0 +1,80 @@
+"""Judges that engines are tried with, at the top of a module, as workers can import them."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gambeson.errors import UserError
+
+BATCHES = [[0, 1], [2], [3, 4], [5], [6], [7, 8]]
+EXPECTED = {row: row * row for row in range(9)}
+
+
+@dataclass(frozen=True)
+class Squares:
+    """`before` is done first, in the worker."""
+
+    before: Callable[[list[int]], None] | None = None
+
+    def __call__(self, rows: torch.Tensor) -> list[dict[str, Any]]:
+        if self.before is not None:
+            self.before(rows.tolist())
+        known = {"process": os.getpid(), "threads": torch.get_num_threads()}
+        return [{"square": row * row, **known} for row in rows.tolist()]
+
+
+@dataclass(frozen=True)
+class DieOnce:
+    """Kills the worker that gets row 5, as the kernel would for want of memory; the first time, or always."""
+
+    mark: Path
+    always: bool = False
+
+    def __call__(self, rows: list[int]) -> None:
+        if 5 in rows and (self.always or not self.mark.exists()):
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class SlowOnce:
+    """Whoever gets row 2 first sleeps for two minutes."""
+
+    mark: Path
+
+    def __call__(self, rows: list[int]) -> None:
+        if 2 in rows and not self.mark.exists():
+            self.mark.touch()
+            time.sleep(120)
+
+
+@dataclass(frozen=True)
+class SleepAtZero:
+    seconds: float
+
+    def __call__(self, rows: list[int]) -> None:
+        time.sleep(self.seconds * (0 in rows))
+
+
+def sleep_long(rows: list[int]) -> None:
+    time.sleep(60 * (0 not in rows))
+
+
+def refuse_seven(rows: list[int]) -> None:
+    if 7 in rows:
+        raise UserError("image 7 is a picture of nothing")
+
+
+def squares(judged) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for rows, fields, seconds in judged:
+        assert seconds >= 0
+        assert not found.keys() & set(rows)
+        found |= {row: each["square"] for row, each in zip(rows, fields, strict=True)}
+    return found
