@@ -1,42 +1,45 @@
 """Where batches of images are judged: here, in processes of this machine, or on a cluster. Same records everywhere.
 
-An engine takes a judge and batches of rows, and gives each batch back once, with what was judged and how long it took,
-in the order in which they are done. The noise of an image depends on its key alone (`gambeson.keys`), hence neither
-the engine nor its number of workers can change a record.
+An engine takes a judge and numbered batches, and gives each number back once, with what was judged and how long it
+took, in the order in which they are done. It takes batches as it needs them; a worker gets the judge once, and no other
+data than its batches. The noise of an image depends on its key alone (`gambeson.keys`), hence neither the engine nor
+its number of workers can change a record.
 """
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import Any, NamedTuple
 
-import torch
-
 from gambeson.errors import UserError
 
-Rows = list[int]
-Judge = Callable[[torch.Tensor], list[dict[str, Any]]]  # rows of the data -> one record's fields per row
+Judge = Callable[[Any], list[dict[str, Any]]]  # a part of the data -> one record's fields per image
+
+
+class Batch(NamedTuple):
+    number: int
+    part: Any
 
 
 class Judged(NamedTuple):
-    rows: Rows
-    fields: list[dict[str, Any]]  # one per row
+    number: int
+    fields: list[dict[str, Any]]  # one per image
     seconds: float
 
 
-Engine = Callable[[Judge, Sequence[Rows]], Iterable[Judged]]
+Engine = Callable[[Judge, Iterable[Batch]], Iterable[Judged]]
 
 
-def judged(judge: Judge, rows: Rows) -> Judged:
+def judged(judge: Judge, batch: Batch) -> Judged:
     start = perf_counter()
-    fields = judge(torch.tensor(rows))
-    return Judged(rows, fields, perf_counter() - start)
+    fields = judge(batch.part)
+    return Judged(batch.number, fields, perf_counter() - start)
 
 
-def here(judge: Judge, batches: Sequence[Rows]) -> Iterator[Judged]:
+def here(judge: Judge, batches: Iterable[Batch]) -> Iterator[Judged]:
     """In this process, one batch after another."""
-    for rows in batches:
-        yield judged(judge, rows)
+    for batch in batches:
+        yield judged(judge, batch)
 
 
 def parcel(judge: Judge) -> bytes:

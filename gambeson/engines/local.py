@@ -4,7 +4,7 @@ import os
 import pickle
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from threading import Thread
 import torch
 
 from gambeson.allocator import keep_freed_memory
-from gambeson.engines import Judge, Judged, Rows, judged, parcel
+from gambeson.engines import Batch, Judge, Judged, judged, parcel
 from gambeson.errors import RunError, UserError
 
 ATTEMPTS = 3  # pools that may break one after another without a single batch done
@@ -35,14 +35,15 @@ class Local:
         if self.workers < 1:
             raise UserError(f"workers is {self.workers}; it must be at least 1")
 
-    def __call__(self, judge: Judge, batches: Sequence[Rows]) -> Iterator[Judged]:
+    def __call__(self, judge: Judge, batches: Iterable[Batch]) -> Iterator[Judged]:
         """Every batch once, as they are done. What the workers were at when one of them died is done again."""
-        sent, waiting, broken = parcel(judge), deque(batches), 0
-        while waiting:
+        sent, waiting, broken = parcel(judge), _Waiting(batches), 0
+        while True:
             try:
                 for done in self._pool(sent, waiting):
                     broken = 0
                     yield done
+                return
             except BrokenProcessPool:
                 broken += 1
                 if broken == ATTEMPTS:
@@ -51,8 +52,8 @@ class Local:
                         f"{self.workers} models?); what is recorded is kept: go on with fewer --workers"
                     ) from None
 
-    def _pool(self, sent: bytes, waiting: deque[Rows]) -> Iterator[Judged]:
-        """Take from `waiting` until it is empty; what was begun and not done is put back when the pool breaks."""
+    def _pool(self, sent: bytes, waiting: "_Waiting") -> Iterator[Judged]:
+        """Work until nothing waits; what was begun and not done waits again when the pool breaks."""
         spawn = get_context("spawn")  # a fork would share OpenMP's threads and CUDA's state with the parent
         # Its closing tells the workers to leave, and it closes even if this process is killed.
         alive, kept_open = spawn.Pipe(duplex=False)
@@ -61,25 +62,38 @@ class Local:
         for worker in range(self.workers):
             gpus.put(visible[worker % len(visible)] if visible else None)
         begin = (sent, torch.get_num_threads(), alive, gpus)
-        running: dict[Future[Judged], Rows] = {}
-        pool = ProcessPoolExecutor(min(self.workers, len(waiting)), spawn, _begin, begin)
+        running: dict[Future[Judged], Batch] = {}
+        pool = ProcessPoolExecutor(self.workers, spawn, _begin, begin)
         try:
-            while waiting or running:
-                while waiting and len(running) < self.workers + 1:  # one ahead, so that no worker waits for this loop
-                    rows = waiting.popleft()
-                    running[pool.submit(_judge, rows)] = rows
+            while True:
+                # One ahead, so that no worker waits for this loop.
+                while len(running) < self.workers + 1 and (batch := waiting.take()) is not None:
+                    running[pool.submit(_judge, pickle.dumps(batch))] = batch
+                if not running:
+                    return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     found = future.result()
                     del running[future]
                     yield found
         except BaseException:
-            waiting.extendleft(reversed(running.values()))
+            waiting.returned.extend(running.values())
             kept_open.close()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
             kept_open.close()
             alive.close()
+
+
+class _Waiting:
+    """Batches that nobody has, those first that came back undone."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self.fresh = iter(batches)
+        self.returned: deque[Batch] = deque()
+
+    def take(self) -> Batch | None:
+        return self.returned.popleft() if self.returned else next(self.fresh, None)
 
 
 _own: Judge  # a worker's judge, unpacked once
@@ -107,5 +121,6 @@ def _leave_when_closed(alive: Connection) -> None:
     os._exit(1)
 
 
-def _judge(rows: Rows) -> Judged:
-    return judged(_own, rows)
+def _judge(batch: bytes) -> Judged:
+    """Of bytes: tensors would be sent as open files in shared memory, which a worker that dies leaves behind."""
+    return judged(_own, pickle.loads(batch))

@@ -4,8 +4,8 @@ import logging
 import os
 import pickle
 import socket
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from gambeson.allocator import keep_freed_memory
-from gambeson.engines import Judge, Judged, Rows, judged, parcel
+from gambeson.engines import Batch, Judge, Judged, judged, parcel
 from gambeson.errors import RunError, UserError
 
 RETRIES = 5  # of one batch, when the worker that has it dies
@@ -39,7 +39,7 @@ class RayCluster:
         if self.workers is not None and self.workers < 1:
             raise UserError(f"workers is {self.workers}; it must be at least 1")
 
-    def __call__(self, judge: Judge, batches: Sequence[Rows]) -> Iterator[Judged]:
+    def __call__(self, judge: Judge, batches: Iterable[Batch]) -> Iterator[Judged]:
         """Every batch once, as they are done. When none waits any more, idle workers try the slowest ones again."""
         try:
             import ray
@@ -50,32 +50,34 @@ class RayCluster:
         if mine:
             _connect(self.address)
         try:
-            yield from self._run(sent, deque(batches))
+            yield from self._run(sent, iter(batches))
         finally:
             if mine:
                 ray.shutdown()
 
-    def _run(self, sent: bytes, waiting: deque[Rows]) -> Iterator[Judged]:
+    def _run(self, sent: bytes, waiting: Iterator[Batch]) -> Iterator[Judged]:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
         task = ray.remote(num_cpus=self.threads, num_gpus=int(self.device != "cpu"), max_retries=RETRIES)(_judge)
         common = (ray.put(sent), kind_of_machine(self.device), self.device, self.threads)
-        running: dict[Any, Rows] = {}  # a batch may run twice, and counts once
-        unfinished = {tuple(rows) for rows in waiting}
+        running: dict[Any, Batch] = {}  # a batch may run twice, and counts once
+        open_: set[int] = set()
         try:
-            while unfinished:
-                while waiting and len(running) < self._room():
-                    rows = waiting.popleft()
-                    running[task.remote(*common, rows)] = rows
-                for task_done in _done(list(running)):
-                    rows = running.pop(task_done)
-                    if tuple(rows) in unfinished:
-                        found = ray.get(task_done)
-                        unfinished.remove(tuple(rows))
+            while True:
+                while len(running) < self._room() and (batch := next(waiting, None)) is not None:
+                    running[task.remote(*common, batch)] = batch
+                    open_.add(batch.number)
+                if not open_:
+                    return
+                for finished in _done(list(running)):
+                    number = running.pop(finished).number
+                    if number in open_:
+                        found = ray.get(finished)
+                        open_.remove(number)
                         yield found
-                    if not waiting and (slow := _alone(running, unfinished)):
-                        running[task.remote(*common, slow)] = slow
+                if len(running) < self._room() and (slow := _alone(running, open_)):
+                    running[task.remote(*common, slow)] = slow
         except RayTaskError as error:
             raise error.cause or error from None
         except RayError as error:
@@ -130,13 +132,13 @@ def _knock(address: str) -> None:
     socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _alone(running: dict[Any, Rows], unfinished: set[tuple[int, ...]]) -> Rows | None:
+def _alone(running: dict[Any, Batch], open_: set[int]) -> Batch | None:
     """The batch that has been running longest in a single copy."""
-    copies = [rows for rows in running.values() if tuple(rows) in unfinished]
-    return next((rows for rows in copies if copies.count(rows) == 1), None)
+    copies = Counter(batch.number for batch in running.values() if batch.number in open_)
+    return next((batch for batch in running.values() if copies[batch.number] == 1), None)
 
 
-def _judge(sent: bytes, wanted: dict[str, str], device: str, threads: int, rows: Rows) -> Judged:
+def _judge(sent: bytes, wanted: dict[str, str], device: str, threads: int, batch: Batch) -> Judged:
     found = kind_of_machine(device)
     if found != wanted:
         raise UserError(
@@ -145,7 +147,7 @@ def _judge(sent: bytes, wanted: dict[str, str], device: str, threads: int, rows:
         )
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    return judged(_unpacked(sent), rows)
+    return judged(_unpacked(sent), batch)
 
 
 @lru_cache(maxsize=1)

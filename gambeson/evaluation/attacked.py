@@ -115,19 +115,21 @@ def attacked(
     device = device_of(model)
     _try(model, data, attack, ball, targeted, classes, options)
 
-    def judge(rows: Tensor) -> list[dict[str, Any]]:
-        indices = data.indices[rows].tolist()
-        x, y = data.pixels(rows).to(device), data.labels[rows].to(device)
+    given = dict(zip(data.indices.tolist(), targeted, strict=True)) if isinstance(targeted, Tensor) else {}
+
+    def judge(part: Dataset) -> list[dict[str, Any]]:
+        indices = part.indices.tolist()
+        x, y = part.pixels().to(device), part.labels.to(device)
         logits: Classifier = model
         if smoothed is not None:
             logits = soft(model, _noise(smoothed, indices, attack_draws, x))
         keys = [key(seed, "attack", index) for index in indices]
         with evaluating(model), frozen(model):
-            aim = targeted[rows] if isinstance(targeted, Tensor) else targeted
+            aim = torch.stack([given[index] for index in indices]) if given else targeted
             targets = _targets(aim, logits, x, y, classes, keys)
             result = _run(attack, logits, x, y, ball, targets, keys, options)
             if keep is not None:
-                keep(data.indices[rows], x.cpu(), result.x_adv.cpu())
+                keep(part.indices, x.cpu(), result.x_adv.cpu())
             before, after = (_predict(model, judged_by, images, indices) for images in (x, result.x_adv))
         losses = [value if value == value and abs(value) != float("inf") else None for value in result.loss.tolist()]
         return [

@@ -27,16 +27,15 @@ COMPANY = 32  # images whose draws share calls, where each needs few
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """Certifies rows of the data. Made of values only, so that it can be sent to other processes."""
+    """Certifies a part of the data. Made of values only, so that it can be sent to other processes."""
 
     smoothed: Smoothed
-    data: Dataset
     begin: Callable[[Tensor, int], Procedure]  # pixels, label
 
-    def __call__(self, rows: Tensor) -> list[dict[str, Any]]:
-        images, labels = self.data.pixels(rows), self.data.labels[rows].tolist()
+    def __call__(self, part: Dataset) -> list[dict[str, Any]]:
+        images, labels = part.pixels(), part.labels.tolist()
         procedures = [self.begin(image, label) for image, label in zip(images, labels, strict=True)]
-        found = together(self.smoothed, procedures, images, self.data.indices[rows].tolist())
+        found = together(self.smoothed, procedures, images, part.indices.tolist())
         return [{**fields, "correct": fields["predict"] == label} for fields, label in zip(found, labels, strict=True)]
 
 
@@ -108,7 +107,7 @@ def certified(
         "rounding_distance": smoothed.rounding_distance(values),
     }
     batch = 1 if radii is None else COMPANY
-    return Evaluation("certified", settings, data, batch, Judge(smoothed, data, begin), flags)
+    return Evaluation("certified", settings, data, batch, Judge(smoothed, begin), flags)
 
 
 def _reachable(radii: Sequence[float], made: Plan) -> None:

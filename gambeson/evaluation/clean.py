@@ -3,9 +3,8 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from gambeson.data import Pairs, examples
+from gambeson.data import Dataset, Pairs, examples
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.models.modes import device_of
 from gambeson.types import Classifier
@@ -21,9 +20,9 @@ def clean(model: Classifier, data: Pairs, *, batch: int = 250) -> Evaluation:
     device = device_of(model)
 
     @torch.inference_mode()
-    def judge(rows: Tensor) -> list[dict[str, Any]]:
-        confidence, predict = model(data.pixels(rows).to(device)).float().softmax(1).max(1)
-        correct = predict.cpu() == data.labels[rows]
+    def judge(part: Dataset) -> list[dict[str, Any]]:
+        confidence, predict = model(part.pixels().to(device)).float().softmax(1).max(1)
+        correct = predict.cpu() == part.labels
         columns = zip(predict.tolist(), correct.tolist(), confidence.tolist(), strict=True)
         return [{"predict": p, "correct": c, "confidence": round(q, 6)} for p, c, q in columns]
 

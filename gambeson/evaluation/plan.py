@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gambeson.data import Dataset
-from gambeson.engines import Engine, Judge, here
+from gambeson.engines import Batch, Engine, Judge, here
 from gambeson.errors import UserError
 from gambeson.models.guards import Flag, require, undisturbed
 from gambeson.models.modes import device_of, evaluating
@@ -40,12 +40,13 @@ class Evaluation:
         """Records of every example whose stable index is not in `done`, as the engine gets them done."""
         hashes, indices = self.data.hashes(), self.data.indices.tolist()
         batches = [rows.tolist() for rows in torch.arange(len(self.data)).split(self.batch)]
-        batches = [rows for rows in batches if not done.issuperset(indices[row] for row in rows)]
-        for rows, judged, seconds in engine(self.judge, batches):
-            for row, fields in zip(rows, judged, strict=True):
+        wanted = [rows for rows in batches if not done.issuperset(indices[row] for row in rows)]
+        parts = (Batch(number, self.data.subset(rows)) for number, rows in enumerate(wanted))
+        for number, judged, seconds in engine(self.judge, parts):
+            for row, fields in zip(wanted[number], judged, strict=True):
                 if indices[row] not in done:
                     known = {"index": indices[row], "hash": hashes[row], "label": int(self.data.labels[row])}
-                    yield {**known, **fields, "seconds": round(seconds / len(rows), 6)}
+                    yield {**known, **fields, "seconds": round(seconds / len(judged), 6)}
 
 
 def inspect(model: Classifier, data: Dataset) -> tuple[int, list[Flag]]:
