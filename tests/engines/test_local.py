@@ -95,7 +95,7 @@ def test_workers_leave_when_their_parent_is_gone(tmp_path: Path, how: signal.Sig
     assert parent.stdout is not None
     worker = int(parent.stdout.readline())
     parent.send_signal(how)
-    parent.wait(20)
+    parent.wait(60)
     for _ in range(200):
         if not Path(f"/proc/{worker}").exists():
             return
