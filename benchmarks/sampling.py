@@ -41,7 +41,8 @@ def served(net: str, batch: int, dtype: Dtype) -> Served:
 
 
 def plain_rate(model: Served, shape: tuple[int, int, int], seconds: float) -> float:
-    images, calls, start = torch.rand(model.form.batch, *shape), 0, perf_counter()
+    images, calls = model.form.zeros(shape).copy_(torch.rand(model.form.batch, *shape)), 0
+    start = perf_counter()
     while perf_counter() - start < seconds:
         model(images)
         calls += 1
@@ -87,6 +88,7 @@ def compare(net: str, dtype: Dtype, seconds: float, rounds: int) -> dict[str, ob
         "model": net,
         "dtype": dtype,
         "threads": torch.get_num_threads(),
+        "noise_has_a_core_of_its_own": torch.get_num_threads() < len(os.sched_getaffinity(0)),
         "plain_images_per_second": round(1e6 / cost["plain"]),
         "plain_batch": best_plain,
         "loop_images_per_second": round(1e6 / cost["loop"]),

@@ -22,6 +22,7 @@ import torch
 from gambeson.engines import Batch, Engine, here
 from gambeson.engines.local import Local
 from gambeson.engines.ray_cluster import RayCluster
+from gambeson.inference import Form
 from gambeson.jsonl import append, as_line
 from gambeson.schema import check_record
 
@@ -96,7 +97,7 @@ def main() -> None:
     chosen = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     torch.set_num_threads(1)
-    engines: dict[str, Engine] = {"in this process": here, "local": Local(WORKERS), "ray": RayCluster()}
+    engines: dict[str, Engine] = {"in this process": here, "local": Local(WORKERS), "ray": RayCluster(Form(threads=1))}
     measured = {name: cost(engine) for name, engine in engines.items()}
     writing = record_seconds()
     rows = [

@@ -153,8 +153,9 @@ class Writer:
             }
             fields |= {"examples": examples, "data": data, "machine": machine, "flags": flags or []}
             write_json(path, fields)
+        done = {line["index"] for line in self.run.records(name)}
         begun = read_json(path).get("machine") or {}
-        now = begun if machine is None else machine
+        now = begun if machine is None or len(done) == examples else machine  # what is finished is not gone on with
         differs = ", ".join(
             f"{name} {value} (now {now.get(name)})" for name, value in begun.items() if value != now.get(name)
         )
@@ -163,7 +164,6 @@ class Writer:
                 f"{path} was begun with {differs}, and the last bits of logits may differ: "
                 "go on there, or use another run folder"
             )
-        done = {line["index"] for line in self.run.records(name)}
         return Evaluation(name, kind, self.file, done)
 
 

@@ -133,7 +133,8 @@ def _ahead(calls: Iterator[_Call], form: Form) -> Iterator[Callable[[], Callable
     """Starts the next call's noise; what that returns waits for it. A thread draws it while the model is busy, where
     the model leaves a core free: sharing one of its own would make all the others wait for it.
     """
-    if form.device == "cpu" and form.threads >= (os.cpu_count() or 1):
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if form.device == "cpu" and form.threads >= cores:
         yield lambda: partial(next, calls, None)
     else:
         with ThreadPoolExecutor(1) as thread:

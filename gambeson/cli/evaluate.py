@@ -10,6 +10,7 @@ from gambeson.errors import RunError, UserError
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
     from gambeson.engines import Engine
+    from gambeson.evaluation import Evaluation
     from gambeson.records import Run
 
 Where = Annotated[
@@ -113,7 +114,7 @@ def certify(
         typer.Option(help="Processes that share the images, one thread each unless --threads is given (ray: all)."),
     ] = None,
     ray_address: Annotated[
-        str | None, typer.Option(help="Of a running Ray cluster: host:port, auto, ray://... (default: one is started).")
+        str | None, typer.Option(help="Of a running Ray cluster: host:port or auto (default: one is started here).")
     ] = None,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
     out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
@@ -131,11 +132,11 @@ def certify(
         threads = 1
     if radii is None and stop_wrong:
         raise UserError("--stop-wrong goes with --radii: with a fixed budget every image gets the same draws")
+    _check_engine(engine, workers, ray_address)
     found = _target(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     form = inference_form(dtype, memory, batch, device)
     names = [word.strip() for word in (noise or trained_noise(found.run)).split(",")]
     grid = None if radii is None else numbers(radii, "--radii")
-    place = _engine(engine, workers, ray_address, device)
     budget: dict[str, Any] = {"draws": draws, "select_draws": select_draws, "alpha": alpha, "radii": grid}
     budget |= {"price": price, "stop_wrong": stop_wrong}
     plans = [certified(found.model, found.data, noise=name, seed=seed, form=form, **budget) for name in names]
@@ -144,7 +145,7 @@ def certify(
         largest = ", ".join(f"{key} {radius:.3f}" for key, radius in _one_sided(plan.settings["max_radius"]))
         most = "at most " if grid else ""
         typer.echo(f"{name}: {most}{draws} draws at alpha {alpha:g} certify at most {largest}")
-        evaluation = record(found, plan, f"certify {name}", engine=place)
+        evaluation = record(found, plan, f"certify {name}", engine=_engine(engine, workers, ray_address, plan))
         _tell_certified(found, evaluation, name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2])
 
 
@@ -195,20 +196,23 @@ def _target(
     )  # fmt: skip
 
 
-def _engine(name: str, workers: int | None, ray_address: str | None, device: str) -> "Engine":
-    import torch
+def _check_engine(name: str, workers: int | None, ray_address: str | None) -> None:
+    if name not in ("local", "ray"):
+        raise UserError(f"--engine is {name!r}; it must be local or ray")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers is {workers}; it must be at least 1")
+    if ray_address is not None and name != "ray":
+        raise UserError(f"--ray-address {ray_address} goes with --engine ray")
 
-    from gambeson.cli.target import pick_device
+
+def _engine(name: str, workers: int | None, ray_address: str | None, plan: "Evaluation") -> "Engine":
     from gambeson.engines import here
     from gambeson.engines.local import Local
     from gambeson.engines.ray_cluster import RayCluster
+    from gambeson.inference import Form
 
     if name == "ray":
-        return RayCluster(ray_address, pick_device(device), torch.get_num_threads(), workers)
-    if name != "local":
-        raise UserError(f"--engine is {name!r}; it must be local or ray")
-    if ray_address is not None:
-        raise UserError(f"--ray-address {ray_address} goes with --engine ray")
+        return RayCluster(Form(**plan.settings["form"]), ray_address, workers)
     return here if workers in (None, 1) else Local(workers)
 
 

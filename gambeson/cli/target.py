@@ -21,6 +21,7 @@ from gambeson.data import Dataset, load
 from gambeson.engines import Engine, here
 from gambeson.errors import UserError
 from gambeson.evaluation import Evaluation
+from gambeson.machine import kind_of_machine
 from gambeson.models.modes import device_of
 from gambeson.records import Run
 
@@ -114,8 +115,7 @@ def record(
         machine = {
             "device": device_of(target.model).type,
             "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "numpy": version("numpy"),  # its generators make the noise
+            **kind_of_machine(str(device_of(target.model))),
         }
         flags = [{"flag": flag.name, "message": flag.message} for flag in evaluation.flags]
         writing = writer.evaluation(

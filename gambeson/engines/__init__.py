@@ -19,6 +19,7 @@ Judge = Callable[[Any], list[dict[str, Any]]]  # a part of the data -> one recor
 class Batch(NamedTuple):
     number: int
     part: Any
+    title: str = ""  # what it is called where it makes trouble
 
 
 class Judged(NamedTuple):
@@ -48,6 +49,6 @@ def parcel(judge: Judge) -> bytes:
         return pickle.dumps(judge)
     except Exception as error:
         raise UserError(
-            f"the model cannot be sent to other processes ({error}); define its class at the top of a module, or "
-            "use one worker"
+            f"this evaluation cannot be sent to other processes ({error}): of evaluations, only certify can; of "
+            "models, those whose class is defined at the top of a module; use one worker"
         ) from error

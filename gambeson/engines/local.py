@@ -3,7 +3,7 @@
 import os
 import pickle
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +19,7 @@ from gambeson.allocator import keep_freed_memory
 from gambeson.engines import Batch, Judge, Judged, judged, parcel
 from gambeson.errors import RunError, UserError
 
-ATTEMPTS = 3  # pools that may break one after another without a single batch done
+ATTEMPTS = 3  # times that a batch may be at work when a worker dies
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,19 @@ class Local:
 
     def __call__(self, judge: Judge, batches: Iterable[Batch]) -> Iterator[Judged]:
         """Every batch once, as they are done. What the workers were at when one of them died is done again."""
-        sent, waiting, broken = parcel(judge), _Waiting(batches), 0
+        sent, waiting, deaths = parcel(judge), _Waiting(batches), Counter[int]()
         while True:
             try:
-                for done in self._pool(sent, waiting):
-                    broken = 0
-                    yield done
+                yield from self._pool(sent, waiting)
                 return
             except BrokenProcessPool:
-                broken += 1
-                if broken == ATTEMPTS:
-                    raise RunError(
-                        f"workers died {ATTEMPTS} times without finishing a batch (too little memory for "
-                        f"{self.workers} models?); what is recorded is kept: go on with fewer --workers"
-                    ) from None
+                deaths.update(batch.number for batch in waiting.returned)
+                for batch in waiting.returned:
+                    if deaths[batch.number] == ATTEMPTS:
+                        raise RunError(
+                            f"workers died {ATTEMPTS} times at {batch.title or f'batch {batch.number}'} (too little "
+                            f"memory for {self.workers} models?); what is recorded is kept: go on with fewer --workers"
+                        ) from None
 
     def _pool(self, sent: bytes, waiting: "_Waiting") -> Iterator[Judged]:
         """Work until nothing waits; what was begun and not done waits again when the pool breaks."""
@@ -63,12 +62,15 @@ class Local:
             gpus.put(visible[worker % len(visible)] if visible else None)
         begin = (sent, torch.get_num_threads(), alive, gpus)
         running: dict[Future[Judged], Batch] = {}
+        begun: Batch | None = None  # taken and not yet running: a broken pool says so when it is given work
         pool = ProcessPoolExecutor(self.workers, spawn, _begin, begin)
         try:
             while True:
                 # One ahead, so that no worker waits for this loop.
                 while len(running) < self.workers + 1 and (batch := waiting.take()) is not None:
+                    begun = batch
                     running[pool.submit(_judge, pickle.dumps(batch))] = batch
+                    begun = None
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -76,7 +78,7 @@ class Local:
                     del running[future]
                     yield found
         except BaseException:
-            waiting.returned.extend(running.values())
+            waiting.returned.extend(running.values() if begun is None else [*running.values(), begun])
             kept_open.close()
             raise
         finally:
@@ -96,7 +98,7 @@ class _Waiting:
         return self.returned.popleft() if self.returned else next(self.fresh, None)
 
 
-_own: Judge  # a worker's judge, unpacked once
+_own: Judge | Exception  # a worker's judge, unpacked once, or why it could not be
 
 
 def _begin(sent: bytes, threads: int, alive: Connection, gpus: "SimpleQueue[str | None]") -> None:
@@ -108,7 +110,10 @@ def _begin(sent: bytes, threads: int, alive: Connection, gpus: "SimpleQueue[str 
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     keep_freed_memory()
     torch.set_num_threads(threads)
-    _own = pickle.loads(sent)
+    try:
+        _own = pickle.loads(sent)
+    except Exception as error:  # told by the first batch: a worker that fails to start breaks the pool without a word
+        _own = error
 
 
 def _visible_gpus() -> list[str]:
@@ -123,4 +128,6 @@ def _leave_when_closed(alive: Connection) -> None:
 
 def _judge(batch: bytes) -> Judged:
     """Of bytes: tensors would be sent as open files in shared memory, which a worker that dies leaves behind."""
+    if isinstance(_own, Exception):
+        raise UserError(f"a worker cannot rebuild the model ({type(_own).__name__}: {_own}); use one worker")
     return judged(_own, pickle.loads(batch))

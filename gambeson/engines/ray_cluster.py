@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -16,23 +15,22 @@ import torch
 from gambeson.allocator import keep_freed_memory
 from gambeson.engines import Batch, Judge, Judged, judged, parcel
 from gambeson.errors import RunError, UserError
+from gambeson.inference import Form
+from gambeson.machine import kind_of_machine
 
 RETRIES = 5  # of one batch, when the worker that has it dies
 
 
 @dataclass(frozen=True)
 class RayCluster:
-    """address: of a running cluster (host:port, "auto", ray://...); None starts one on this machine alone.
-
-    device, threads: of the inference form; a task takes so many CPUs, and one GPU if the device is one. workers: tasks
+    """form: the inference form of what is judged; a task takes as many CPUs as it has threads, and one GPU if it runs
+    on one. address: of a running cluster, host:port or "auto"; None starts one on this machine alone. workers: tasks
     at a time, None for as many as the cluster has room for. Nodes need Gambeson, the model's own code, and the same
-    kind of machine: where torch, NumPy or the processor's instructions differ, the last bits of logits may, and the
-    run stops.
+    kind of machine: where it differs, the last bits of logits may, and the run stops.
     """
 
+    form: Form
     address: str | None = None
-    device: str = "cpu"
-    threads: int = 1
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -50,6 +48,7 @@ class RayCluster:
         if mine:
             _connect(self.address)
         try:
+            self._fits_somewhere()
             yield from self._run(sent, iter(batches))
         finally:
             if mine:
@@ -59,8 +58,8 @@ class RayCluster:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
-        task = ray.remote(num_cpus=self.threads, num_gpus=int(self.device != "cpu"), max_retries=RETRIES)(_judge)
-        common = (ray.put(sent), kind_of_machine(self.device), self.device, self.threads)
+        task = ray.remote(num_cpus=self.form.threads, num_gpus=self._gpus(), max_retries=RETRIES)(_judge)
+        common = (ray.put(sent), kind_of_machine(self.form.device), self.form)
         running: dict[Any, Batch] = {}  # a batch may run twice, and counts once
         open_: set[int] = set()
         try:
@@ -86,6 +85,9 @@ class RayCluster:
             for left in running:
                 ray.cancel(left, force=True)
 
+    def _gpus(self) -> int:
+        return int(torch.device(self.form.device).type == "cuda")
+
     def _room(self) -> int:
         """Twice as many tasks as run at a time, so that no worker waits for this loop. Nodes may come and go."""
         import ray
@@ -93,8 +95,20 @@ class RayCluster:
         if self.workers is not None:
             return self.workers
         total = ray.cluster_resources()
-        slots = total.get("CPU", 0) // self.threads if self.device == "cpu" else total.get("GPU", 0)
+        slots = total.get("GPU", 0) if self._gpus() else total.get("CPU", 0) // self.form.threads
         return 2 * max(1, int(slots))
+
+    def _fits_somewhere(self) -> None:
+        """A task that no node has room for would wait for ever, without a word."""
+        import ray
+
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(n.get("CPU", 0) >= self.form.threads and n.get("GPU", 0) >= self._gpus() for n in nodes):
+            most = max(int(n.get("CPU", 0)) for n in nodes)
+            raise UserError(
+                f"a task needs {self.form.threads} CPUs and {self._gpus()} GPUs, and no node of the Ray cluster has as "
+                f"many (at most {most} CPUs); give fewer --threads, or add a node"
+            )
 
 
 def _done(running: list[Any]) -> list[Any]:
@@ -106,21 +120,17 @@ def _done(running: list[Any]) -> list[Any]:
     return [*first, *more]
 
 
-def kind_of_machine(device: str) -> dict[str, str]:
-    """What the last bits of logits and of noise depend on."""
-    unit = torch.backends.cpu.get_cpu_capability() if device == "cpu" else torch.cuda.get_device_name(device)
-    return {"torch": torch.__version__, "numpy": version("numpy"), "unit": unit}
-
-
 def _connect(address: str | None) -> None:
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told
     try:
         if address not in (None, "auto"):
-            _knock(address.removeprefix("ray://"))  # Ray itself would try for minutes
+            _knock(address)  # Ray itself would try for minutes
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (OSError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise RunError(f"Ray does not start on this machine ({str(error).splitlines()[0]})") from error
         raise UserError(
             f"no Ray cluster answers at {address} ({str(error).splitlines()[0]}); start one with `ray start --head`, "
             "or leave --ray-address out"
@@ -138,15 +148,15 @@ def _alone(running: dict[Any, Batch], open_: set[int]) -> Batch | None:
     return next((batch for batch in running.values() if copies[batch.number] == 1), None)
 
 
-def _judge(sent: bytes, wanted: dict[str, str], device: str, threads: int, batch: Batch) -> Judged:
-    found = kind_of_machine(device)
+def _judge(sent: bytes, wanted: dict[str, str], form: Form, batch: Batch) -> Judged:
+    found = kind_of_machine(form.device)
     if found != wanted:
         raise UserError(
             f"node {socket.gethostname()} has {found}, the evaluation began with {wanted}: the last bits of logits may "
             "differ; take it out of the cluster"
         )
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
+    if torch.get_num_threads() != form.threads:
+        torch.set_num_threads(form.threads)
     return judged(_unpacked(sent), batch)
 
 

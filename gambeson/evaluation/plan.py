@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gambeson.data import Dataset
 from gambeson.engines import Batch, Engine, Judge, here
-from gambeson.errors import UserError
+from gambeson.errors import RunError, UserError
 from gambeson.models.guards import Flag, require, undisturbed
 from gambeson.models.modes import device_of, evaluating
 from gambeson.types import Classifier
@@ -41,12 +41,21 @@ class Evaluation:
         hashes, indices = self.data.hashes(), self.data.indices.tolist()
         batches = [rows.tolist() for rows in torch.arange(len(self.data)).split(self.batch)]
         wanted = [rows for rows in batches if not done.issuperset(indices[row] for row in rows)]
-        parts = (Batch(number, self.data.subset(rows)) for number, rows in enumerate(wanted))
+        parts = (self._batch(number, rows) for number, rows in enumerate(wanted))
+        missing = set(range(len(wanted)))
         for number, judged, seconds in engine(self.judge, parts):
+            missing.remove(number)
             for row, fields in zip(wanted[number], judged, strict=True):
                 if indices[row] not in done:
                     known = {"index": indices[row], "hash": hashes[row], "label": int(self.data.labels[row])}
                     yield {**known, **fields, "seconds": round(seconds / len(judged), 6)}
+        if missing:
+            raise RunError(f"{len(missing)} batches of images came back from no worker; give the same command again")
+
+    def _batch(self, number: int, rows: list[int]) -> Batch:
+        part = self.data.subset(rows)
+        first, last = int(part.indices[0]), int(part.indices[-1])
+        return Batch(number, part, f"image {first}" if first == last else f"images {first} to {last}")
 
 
 def inspect(model: Classifier, data: Dataset) -> tuple[int, list[Flag]]:

@@ -190,6 +190,15 @@ def test_a_model_that_calls_view_runs_in_the_form_that_it_can(gambeson, tmp_path
     assert gambeson("certify", "viewing:net", *CERTIFY, *words, "--memory", "channels_last").status == 2
 
 
+def test_what_is_finished_may_have_been_done_with_other_threads(gambeson, run) -> None:
+    """Natural accuracy stands beside every number; nobody should have to do it again to certify with workers."""
+    assert gambeson("attack", run, "--eps", "0", "--threads", 2, *SMALL).status == 0
+    done = gambeson("certify", run, *CERTIFY, *SMALL, "--workers", 2)
+    assert done.status == 0, done.err
+    done = gambeson("attack", run, "--eps", "0", "--threads", 1, *SMALL)
+    assert done.status == 0, done.err
+
+
 @pytest.mark.parametrize("radii", [(), ("--radii", "0,0.1,1/4", "--price", 1e5)])
 @pytest.mark.parametrize("engine", [("--workers", 2), ("--engine", "ray")])
 def test_no_engine_changes_a_record(gambeson, run, radii, engine) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,29 @@ def test_a_dead_workers_batches_are_done_again(tmp_path: Path) -> None:
     assert mark.exists()
 
 
+def test_a_worker_that_dies_while_nobody_looks_costs_no_batch(tmp_path: Path) -> None:
+    """The pool then breaks when it is given the next batch."""
+    found = []
+    for judged in Local(2)(Squares(DieOnce(tmp_path / "died")), BATCHES):
+        found.append(judged)
+        time.sleep(1.0)
+    assert squares(found) == EXPECTED
+
+
+@dataclass(frozen=True)
+class CannotBeRebuilt(Squares):
+    def __setstate__(self, state: dict) -> None:
+        raise OSError("the weights stayed at home")
+
+
+def test_a_worker_that_cannot_rebuild_the_model_says_why() -> None:
+    with pytest.raises(UserError, match=r"cannot rebuild the model .*stayed at home"):
+        list(Local(2)(CannotBeRebuilt(), BATCHES))
+
+
 def test_workers_that_keep_dying_are_given_up(tmp_path: Path) -> None:
     judged = Local(2)(Squares(DieOnce(tmp_path / "died", always=True)), BATCHES)
-    with pytest.raises(RunError, match=r"workers died 3 times .* fewer --workers"):
+    with pytest.raises(RunError, match=r"workers died 3 times at .* fewer --workers"):
         list(judged)
 
 

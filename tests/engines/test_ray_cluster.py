@@ -11,7 +11,9 @@ from judges import BATCHES, EXPECTED, DieOnce, SleepAtZero, SlowOnce, Squares, r
 from gambeson.engines import ray_cluster
 from gambeson.engines.ray_cluster import RayCluster
 from gambeson.errors import UserError
+from gambeson.inference import Form
 
+FORM = Form(threads=1)
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install gambeson[ray])")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
@@ -28,44 +30,49 @@ def cluster() -> Iterator["cluster_utils.Cluster"]:
 
 
 def test_what_is_judged_is_what_is_judged_here_on_both_nodes(cluster) -> None:
-    found = list(RayCluster(cluster.address)(Squares(SleepAtZero(6)), BATCHES))
+    found = list(RayCluster(FORM, cluster.address)(Squares(SleepAtZero(6)), BATCHES))
     assert squares(found) == EXPECTED
     assert not ray.is_initialized()
     assert len({each["process"] for _, fields, _ in found for each in fields}) == 2
 
 
 def test_a_dead_workers_batches_are_done_again(cluster, tmp_path: Path) -> None:
-    assert squares(RayCluster(cluster.address)(Squares(DieOnce(tmp_path / "died")), BATCHES)) == EXPECTED
+    assert squares(RayCluster(FORM, cluster.address)(Squares(DieOnce(tmp_path / "died")), BATCHES)) == EXPECTED
     assert (tmp_path / "died").exists()
 
 
 def test_a_straggler_is_overtaken_by_a_second_try(cluster, tmp_path: Path) -> None:
     start = time.monotonic()
-    assert squares(RayCluster(cluster.address)(Squares(SlowOnce(tmp_path / "slow")), BATCHES)) == EXPECTED
+    assert squares(RayCluster(FORM, cluster.address)(Squares(SlowOnce(tmp_path / "slow")), BATCHES)) == EXPECTED
     assert time.monotonic() - start < 60  # the first try sleeps for two minutes
 
 
 def test_the_judges_own_errors_arrive_as_they_are(cluster) -> None:
     with pytest.raises(UserError, match="image 7 is a picture of nothing"):
-        list(RayCluster(cluster.address)(Squares(refuse_seven), BATCHES))
+        list(RayCluster(FORM, cluster.address)(Squares(refuse_seven), BATCHES))
 
 
 def test_a_node_of_another_kind_is_refused(cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_cluster, "kind_of_machine", lambda device: {"torch": "1.0", "numpy": "1", "unit": "abacus"})
     with pytest.raises(UserError, match=r"node .* began with .*abacus.* take it out"):
-        list(RayCluster(cluster.address)(Squares(), BATCHES))
+        list(RayCluster(FORM, cluster.address)(Squares(), BATCHES))
 
 
 def test_a_lost_nodes_batches_are_done_again(cluster) -> None:
     node = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    judged = RayCluster(cluster.address)(Squares(SleepAtZero(6)), BATCHES)
+    judged = RayCluster(FORM, cluster.address)(Squares(SleepAtZero(6)), BATCHES)
     found = [next(judged)]
     cluster.remove_node(node)
     assert squares([*found, *judged]) == EXPECTED
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere", "127.0.0.1:door"])
+def test_a_task_that_no_node_has_room_for_is_refused(cluster) -> None:
+    with pytest.raises(UserError, match=r"needs 64 CPUs and 0 GPUs, and no node .* has as many"):
+        list(RayCluster(Form(threads=64), cluster.address)(Squares(), BATCHES))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:door"])
 def test_a_cluster_that_is_not_there_is_named(address: str) -> None:
     with pytest.raises(UserError, match=f"no Ray cluster answers at {address}"):
-        next(RayCluster(address)(Squares(), BATCHES))
+        next(RayCluster(FORM, address)(Squares(), BATCHES))
