@@ -31,6 +31,12 @@ class Squares:
 
 
 @dataclass(frozen=True)
+class CannotBeRebuilt(Squares):
+    def __setstate__(self, state: dict) -> None:
+        raise OSError("the weights stayed at home")
+
+
+@dataclass(frozen=True)
 class DieOnce:
     """Kills the worker that gets row 5, as the kernel would for want of memory; the first time, or always."""
 

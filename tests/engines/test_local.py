@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from judges import BATCHES, EXPECTED, DieOnce, SleepAtZero, Squares, refuse_seven, sleep_long, squares
+from judges import BATCHES, EXPECTED, CannotBeRebuilt, DieOnce, SleepAtZero, Squares, refuse_seven, sleep_long, squares
 
 from gambeson.engines import here
 from gambeson.engines.local import Local
@@ -55,12 +54,6 @@ def test_a_worker_that_dies_while_nobody_looks_costs_no_batch(tmp_path: Path) ->
         found.append(judged)
         time.sleep(1.0)
     assert squares(found) == EXPECTED
-
-
-@dataclass(frozen=True)
-class CannotBeRebuilt(Squares):
-    def __setstate__(self, state: dict) -> None:
-        raise OSError("the weights stayed at home")
 
 
 def test_a_worker_that_cannot_rebuild_the_model_says_why() -> None:
