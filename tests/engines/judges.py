@@ -50,6 +50,19 @@ class DieOnce:
 
 
 @dataclass(frozen=True)
+class WaitForCompany:
+    """Whoever gets row 0 waits until another process is at work too."""
+
+    folder: Path
+
+    def __call__(self, rows: list[int]) -> None:
+        (self.folder / str(os.getpid())).touch()
+        deadline = time.monotonic() + 60
+        while 0 in rows and len(list(self.folder.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+@dataclass(frozen=True)
 class SlowOnce:
     """Whoever gets row 2 first sleeps for two minutes."""
 

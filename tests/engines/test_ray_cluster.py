@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from judges import BATCHES, EXPECTED, DieOnce, SleepAtZero, SlowOnce, Squares, refuse_seven, squares
+from judges import BATCHES, EXPECTED, DieOnce, SleepAtZero, SlowOnce, Squares, WaitForCompany, refuse_seven, squares
 
 from gambeson.engines import ray_cluster
 from gambeson.engines.ray_cluster import RayCluster
@@ -29,11 +29,10 @@ def cluster() -> Iterator["cluster_utils.Cluster"]:
     cluster.shutdown()
 
 
-def test_what_is_judged_is_what_is_judged_here_on_both_nodes(cluster) -> None:
-    found = list(RayCluster(FORM, cluster.address)(Squares(SleepAtZero(6)), BATCHES))
-    assert squares(found) == EXPECTED
+def test_what_is_judged_is_what_is_judged_here_on_both_nodes(cluster, tmp_path: Path) -> None:
+    assert squares(RayCluster(FORM, cluster.address)(Squares(WaitForCompany(tmp_path)), BATCHES)) == EXPECTED
     assert not ray.is_initialized()
-    assert len({each["process"] for _, fields, _ in found for each in fields}) == 2
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_dead_workers_batches_are_done_again(cluster, tmp_path: Path) -> None:
