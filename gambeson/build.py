@@ -1,6 +1,5 @@
 """From a recipe to objects: checks the method's and the model's keys first, then reads data and builds the model."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,13 @@ from torch import nn
 from gambeson import data, losses, models
 from gambeson import recipe as recipes
 from gambeson.data import Dataset
-from gambeson.errors import UserError, nearest
+from gambeson.errors import UserError
 from gambeson.keys import key
 from gambeson.losses import Loss
 from gambeson.recipe import Model, Recipe
 from gambeson.training import Progress, TrainResult, train
-from gambeson.training.schedules import check as check_schedule
+from gambeson.training.plan import check_keys
 from gambeson.training.schedules import values
-
-COMMON = ("players", "x", "y", "state", "generator")  # what every loss takes; the rest of its signature are its keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,19 +66,6 @@ def weights_of(source: str) -> Path:
     """The weights file of a run folder, or the file itself."""
     path = Path(source)
     return path / "model.safetensors" if path.is_dir() else path
-
-
-def check_keys(loss: Loss, options: Mapping[str, Any]) -> None:
-    """The keys of `[method]` against the loss function's signature."""
-    parameters = {n: p for n, p in inspect.signature(loss).parameters.items() if n not in COMMON}
-    method = loss.__name__
-    for name in options:
-        if name not in parameters:
-            raise UserError(f"method {method} has no key {name}; {nearest(name, list(parameters))}")
-        check_schedule(name, options[name])
-    missing = [n for n, p in parameters.items() if p.default is inspect.Parameter.empty and n not in options]
-    if missing:
-        raise UserError(f"method {method} needs the key {missing[0]}; add it under [method]")
 
 
 def rehearse(loss: Loss, options: Mapping[str, Any]) -> None:

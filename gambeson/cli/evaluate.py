@@ -1,5 +1,6 @@
 """attack, certify, check: evaluations of a run or of a model of the user's own."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -187,8 +188,8 @@ def _target(
     from gambeson.cli.target import resolve
 
     if threads is not None:
-        if threads < 1:
-            raise UserError(f"--threads is {threads}; it must be at least 1")
+        if not 1 <= threads <= _most():
+            raise UserError(f"--threads is {threads}; it must be 1 to {_most()} on this machine")
         torch.set_num_threads(threads)
     return resolve(
         target, data=data, data_dir=data_dir, split=split, every=every, limit=limit, out=out, weights=weights,
@@ -196,11 +197,16 @@ def _target(
     )  # fmt: skip
 
 
+def _most() -> int:
+    """Threads or processes beyond which nothing is gained, and the system itself may run out of them."""
+    return 8 * (os.cpu_count() or 1)
+
+
 def _check_engine(name: str, workers: int | None, ray_address: str | None) -> None:
     if name not in ("local", "ray"):
         raise UserError(f"--engine is {name!r}; it must be local or ray")
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers is {workers}; it must be at least 1")
+    if workers is not None and (workers < 1 or (name == "local" and workers > _most())):
+        raise UserError(f"--workers is {workers}; it must be 1 to {_most()} on this machine")
     if ray_address is not None and name != "ray":
         raise UserError(f"--ray-address {ray_address} goes with --engine ray")
 

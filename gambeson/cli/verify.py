@@ -48,8 +48,10 @@ def verify(
         verdicts.append({"evaluation": evaluation["id"], **verdict})
         outcome = "stands" if verdict["stands"] else "DOES NOT STAND"
         share = f"{verdict['rejected']} of {verdict['images']} claims are rejected ({verdict['allowed']} allowed)"
-        agree = f"{verdict['records']} records agree with their counts and images"
-        typer.echo(f"{name}: {agree}; on fresh noise {share}: {outcome}")
+        agree = (
+            f"{verdict['records']} of {evaluation['examples']} records are there and agree with their counts and images"
+        )
+        typer.echo(f"{name} ({evaluation['id']}): {agree}; on fresh noise {share}: {outcome}")
     write_json(found.run.path / "verified.json", {"verified": verdicts})
     if not all(verdict["stands"] for verdict in verdicts):
         raise RunError(f"{target}: more claims fail on fresh noise than chance allows; its certificates are not sound")

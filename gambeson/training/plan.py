@@ -1,11 +1,12 @@
 """What a training run was asked for, complete and checked; and the text by which a resumed run recognises itself."""
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gambeson.errors import UserError
+from gambeson.errors import UserError, nearest
 from gambeson.losses import Loss
 from gambeson.recipe import Augment, Optimizer, Schedule, Train, check
 from gambeson.training import schedules
@@ -13,6 +14,9 @@ from gambeson.training import schedules
 # What may change between two sessions of one run: none of it can change a weight. The recipe's own name, not the
 # method's or the optimiser's.
 FREE = ("train.checkpoint_seconds", "train.ratio_steps", "name")
+
+
+COMMON = ("players", "x", "y", "state", "generator")  # what every loss takes; the rest of its signature are its keys
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ def make_plan(
     seed: int,
 ) -> Plan:
     """Validate every section; a mistake is a UserError that names the key."""
-    for name, setting in (method or {}).items():
-        schedules.check(name, setting)
+    for loss in losses.values():
+        check_keys(loss, method or {})
     return Plan(
         losses,
         dict(method or {}),
@@ -47,6 +51,20 @@ def make_plan(
         check(Train, settings, "train"),
         seed,
     )
+
+
+def check_keys(loss: Loss, options: Mapping[str, Any]) -> None:
+    """The method's keys against the loss function's signature, their values as numbers or schedules."""
+    parameters = {n: p for n, p in inspect.signature(loss).parameters.items() if n not in COMMON}
+    method, takes_any = _name(loss), any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {n: p for n, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    for name, value in options.items():
+        if name not in named and not takes_any:
+            raise UserError(f"method {method} has no key {name}; {nearest(name, list(named))}")
+        schedules.check(name, value)
+    missing = [n for n, p in named.items() if p.default is p.empty and n not in options]
+    if missing:
+        raise UserError(f"method {method} needs the key {missing[0]}; add it under [method]")
 
 
 def identity(plan: Plan, data: str, extra: Mapping[str, Any] | None) -> str:

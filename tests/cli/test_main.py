@@ -75,6 +75,8 @@ MISTAKES = [
     ("certify RUN --batch 0", "batch is 0"),
     ("certify RUN --threads 0", "--threads is 0"),
     ("certify RUN --workers 0", "--workers is 0"),
+    ("certify RUN --workers 100000", "on this machine"),
+    ("certify RUN --threads 100000", "on this machine"),
     ("certify RUN --engine spark", "must be local or ray"),
     ("certify RUN --ray-address auto", "goes with --engine ray"),
     ("certify RUN --dtype float16", "bfloat16"),
