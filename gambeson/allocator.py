@@ -2,15 +2,15 @@
 
 import ctypes
 
-# Of glibc's malloc.h; both are ints. The first has been settable beyond 32 MiB since glibc 2.34.
+# Of glibc's malloc.h. Not every glibc takes an mmap threshold above 32 MiB.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def keep_freed_memory() -> bool:
     """Ask glibc to keep what is freed instead of returning it to the system; whether it agreed.
 
-    Every batch frees and takes the same activations again. Where they went back to the system in between, page faults
-    took up to 2.5 times as long as the arithmetic. Other C libraries are left as they are.
+    Every batch frees and takes the same activations again. Where they go back to the system in between, page faults can
+    take longer than the arithmetic. Other C libraries are left as they are.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

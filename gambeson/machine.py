@@ -1,6 +1,7 @@
 """What kind of machine this is, as far as the last bits of logits and of noise depend on it."""
 
 import re
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 _CHOSEN_BY = re.compile(r"\b(?:sse4_[12]|fma|avx\w*|amx\w*|asimd\w*|sve\w*|bf16|i8mm)\b")
 
 
+@cache  # asked for with every batch, and the list of a large machine's processors is long
 def kind_of_machine(device: str) -> dict[str, str]:
     """Versions of torch and NumPy (its generators make the noise), and the unit that computes."""
     return {"torch": torch.__version__, "numpy": version("numpy"), "unit": _unit(device)}

@@ -112,11 +112,8 @@ def record(
     """Write every record that is not there yet; returns the evaluation's id. `prepare` is told the id first."""
     with target.run.writing() as writer:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        machine = {
-            "device": device_of(target.model).type,
-            "threads": torch.get_num_threads(),
-            **kind_of_machine(str(device_of(target.model))),
-        }
+        device = device_of(target.model)
+        machine = {"device": device.type, "threads": torch.get_num_threads(), **kind_of_machine(str(device))}
         flags = [{"flag": flag.name, "message": flag.message} for flag in evaluation.flags]
         writing = writer.evaluation(
             evaluation.kind, evaluation.settings, target.describe(), len(target.data), command(), now, machine, flags

@@ -62,15 +62,16 @@ class Local:
             gpus.put(visible[worker % len(visible)] if visible else None)
         begin = (sent, torch.get_num_threads(), alive, gpus)
         running: dict[Future[Judged], Batch] = {}
-        begun: Batch | None = None  # taken and not yet running: a broken pool says so when it is given work
         pool = ProcessPoolExecutor(self.workers, spawn, _begin, begin)
         try:
             while True:
                 # One ahead, so that no worker waits for this loop.
                 while len(running) < self.workers + 1 and (batch := waiting.take()) is not None:
-                    begun = batch
-                    running[pool.submit(_judge, pickle.dumps(batch))] = batch
-                    begun = None
+                    try:
+                        running[pool.submit(_judge, pickle.dumps(batch))] = batch
+                    except BrokenProcessPool:  # it says so when it is given work
+                        waiting.returned.append(batch)
+                        raise
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -78,7 +79,7 @@ class Local:
                     del running[future]
                     yield found
         except BaseException:
-            waiting.returned.extend(running.values() if begun is None else [*running.values(), begun])
+            waiting.returned.extend(running.values())
             kept_open.close()
             raise
         finally:

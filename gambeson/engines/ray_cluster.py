@@ -64,7 +64,8 @@ class RayCluster:
         open_: set[int] = set()
         try:
             while True:
-                while len(running) < self._room() and (batch := next(waiting, None)) is not None:
+                room = self._room()
+                while len(running) < room and (batch := next(waiting, None)) is not None:
                     running[task.remote(*common, batch)] = batch
                     open_.add(batch.number)
                 if not open_:
@@ -75,7 +76,7 @@ class RayCluster:
                         found = ray.get(finished)
                         open_.remove(number)
                         yield found
-                if len(running) < self._room() and (slow := _alone(running, open_)):
+                if len(running) < room and (slow := _alone(running, open_)):
                     running[task.remote(*common, slow)] = slow
         except RayTaskError as error:
             raise error.cause or error from None

@@ -46,17 +46,22 @@ def test_killed_and_resumed(gambeson, process, run) -> None:
     assert [e["id"] for e in Run.open(stopped).evaluations()] == [e["id"] for e in Run.open(run).evaluations()]
 
 
-def test_ctrl_c_leaves_a_run_that_resumes(gambeson, process, run) -> None:
-    stopped = copy(run)
-    assert gambeson("certify", run, *WORDS).status == 0
-    running = process("certify", stopped, *WORDS)
-    wait_for(stopped, 5)
+def interrupt(process, run, count: int, *words) -> None:
+    """Ctrl-C after `count` certified images, and what a user sees of it."""
+    running = process("certify", run, *WORDS, *words)
+    wait_for(run, count)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in err
     assert "the same command goes on" in err
-    assert 5 <= certified(stopped) < 30
+    assert count <= certified(run) < 30
+
+
+def test_ctrl_c_leaves_a_run_that_resumes(gambeson, process, run) -> None:
+    stopped = copy(run)
+    assert gambeson("certify", run, *WORDS).status == 0
+    interrupt(process, stopped, 5)
     assert gambeson("certify", stopped, *WORDS).status == 0
     assert without_seconds(stopped) == without_seconds(run)
 
@@ -101,11 +106,4 @@ def test_several_workers_give_the_same_records_and_resume_after_a_kill(gambeson,
 
 
 def test_several_workers_and_ctrl_c(process, run) -> None:
-    running = process("certify", run, *WORDS, "--workers", 2)
-    wait_for(run, 2)
-    running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert "Traceback" not in err
-    assert "the same command goes on" in err
-    assert 2 <= certified(run) < 30
+    interrupt(process, run, 2, "--workers", 2)
