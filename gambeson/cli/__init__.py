@@ -7,7 +7,7 @@ from rich.console import Console
 
 from gambeson import __version__
 from gambeson.allocator import keep_freed_memory
-from gambeson.cli import evaluate, predict, prepare, publish, quickstart, verify
+from gambeson.cli import attack, certify, check, predict, prepare, publish, quickstart, verify
 from gambeson.errors import RunError, UserError
 
 app = typer.Typer(
@@ -21,9 +21,9 @@ data = typer.Typer(no_args_is_help=True, help="Data sets.")
 app.add_typer(data, name="data")
 app.command()(quickstart.quickstart)
 app.command()(prepare.train)
-app.command()(evaluate.attack)
-app.command()(evaluate.certify)
-app.command()(evaluate.check)
+app.command()(attack.attack)
+app.command()(certify.certify)
+app.command()(check.check)
 app.command()(verify.verify)
 app.command()(predict.predict)
 app.command()(publish.report)

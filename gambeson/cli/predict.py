@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gambeson.cli.evaluate import Device, Dtype, Mean, Memory, Std, Weights
+from gambeson.cli.options import Device, Dtype, Mean, Memory, Std, Weights
 from gambeson.errors import UserError
 
 AT_ONCE = 64
@@ -26,7 +26,7 @@ def predict(
 
     Example: gambeson predict photos/ --model runs/mnist-stability-0.50 --radii 0,0.25,0.5 --draws 10000
     """
-    from gambeson.cli.evaluate import inference_form, trained_noise
+    from gambeson.cli.options import inference_form, trained_noise
     from gambeson.cli.target import numbers, pick_device, trained
     from gambeson.data.decode import decode
     from gambeson.evaluation.budgets import certify_budget, predict_budget

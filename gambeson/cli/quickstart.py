@@ -20,7 +20,9 @@ def quickstart(
     Example: gambeson quickstart --out quickstart
     """
     from gambeson import recipe as recipes
-    from gambeson.cli.evaluate import attack, certify, check
+    from gambeson.cli.attack import attack
+    from gambeson.cli.certify import certify
+    from gambeson.cli.check import check
     from gambeson.cli.prepare import train_run
     from gambeson.reports import report
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gambeson.cli.evaluate import DataDir, Device, Mean, Std, Weights, Where
+from gambeson.cli.options import DataDir, Device, Mean, Std, Weights, Where
 from gambeson.errors import RunError, UserError
 
 if TYPE_CHECKING:

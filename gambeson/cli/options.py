@@ -1,0 +1,89 @@
+"""What several commands take, and what they do with it."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gambeson.errors import UserError
+
+if TYPE_CHECKING:
+    from gambeson.cli.target import Target
+    from gambeson.records import Run
+
+Where = Annotated[
+    str, typer.Argument(metavar="RUN|MODEL", help="Run folder, or package.module:factory, or weights file.")
+]
+Data = Annotated[str | None, typer.Option("--data", help="Data set (a run knows its own): mnist, folder:PATH, ...")]
+DataDir = Annotated[Path | None, typer.Option(help="Where data is looked for first (then $GAMBESON_DATA, the cache).")]
+Split = Annotated[str, typer.Option(help="Which images: test, or validation to choose between models.")]
+Every = Annotated[int, typer.Option(help="Every k-th image, by its stable index.")]
+Limit = Annotated[int | None, typer.Option(help="At most so many images.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder for a model that is not a run.")]
+Weights = Annotated[Path | None, typer.Option(help="Weights for package.module:factory.")]
+Mean = Annotated[str | None, typer.Option(help="Channel means, for a model that does not normalise itself.")]
+Std = Annotated[str | None, typer.Option(help="Channel standard deviations, likewise.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Dtype = Annotated[str, typer.Option(help="Inference form that is sampled: float32 or bfloat16.")]
+Memory = Annotated[
+    str | None, typer.Option(help="Inference form: channels_last (default where the model runs so) or contiguous.")
+]
+Batch = Annotated[int, typer.Option(help="Inference form: noisy images in a call.")]
+Threads = Annotated[int | None, typer.Option(help="Inference form: CPU threads (default: as torch has them).")]
+
+
+def opened(
+    target: str, data: str | None, data_dir: Path | None, split: str, every: int, limit: int | None, out: Path | None,
+    weights: Path | None, mean: str | None, std: str | None, device: str, threads: int | None,
+) -> "Target":  # fmt: skip
+    import torch
+
+    from gambeson.cli.target import resolve
+
+    if threads is not None:
+        if not 1 <= threads <= most_workers():
+            raise UserError(f"--threads is {threads}; it must be 1 to {most_workers()} on this machine")
+        torch.set_num_threads(threads)
+    return resolve(
+        target, data=data, data_dir=data_dir, split=split, every=every, limit=limit, out=out, weights=weights,
+        mean=mean, std=std, device=device,
+    )  # fmt: skip
+
+
+def most_workers() -> int:
+    """Threads or processes beyond which nothing is gained, and the system itself may run out of them."""
+    return 8 * (os.cpu_count() or 1)
+
+
+def inference_form(dtype: str, memory: str | None, batch: int, device: str) -> Any:
+    import torch
+
+    from gambeson.cli.target import pick_device
+    from gambeson.inference import Form
+
+    if memory is None and (dtype, batch) == ("float32", Form.batch):
+        return None  # the evaluation's own choice, which tries contiguous where channels_last fails
+    return Form(dtype, memory or "channels_last", batch, torch.get_num_threads(), pick_device(device))  # type: ignore[arg-type]
+
+
+def trained_noise(run: "Run") -> str:
+    """The noise that a run was trained with, as its header says."""
+    settings = run.header["method_settings"] or {}
+    if not isinstance(settings.get("sigma"), int | float):
+        trained = f"with sigma {settings['sigma']}" if "sigma" in settings else "without noise"
+        raise UserError(f"{run.path} was trained {trained}: say which noise to certify with, --noise gaussian:0.5")
+    return f"{settings.get('noise', 'gaussian')}:{settings['sigma']}"
+
+
+def natural(target: "Target") -> None:
+    """Natural accuracy belongs beside every other number; it costs next to nothing."""
+    from gambeson.cli.target import record
+    from gambeson.evaluation import clean
+
+    evaluation = clean(target.model, target.data)
+    for flag in evaluation.flags:
+        typer.echo(f"doubt: {flag.message}", err=True)
+    records = target.run.records(record(target, evaluation, "clean"))
+    typer.echo(f"natural accuracy {sum(r['correct'] for r in records) / len(records):.3f} ({len(records)} images)")
