@@ -8,10 +8,12 @@ are missing).
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise, product
+from math import prod
 from typing import Any, Literal
 
 from scipy.stats import binom
 
+from gambeson.certificates.reductions import other_norm
 from gambeson.records import Run
 
 Verdict = Literal["pass", "doubt", "fail", "not_run"]
@@ -59,17 +61,18 @@ def model_contract(flags: Sequence[Any]) -> Check:
 
 
 def certified_not_above_attacked(run: Run, rejudge: Rejudge | None = None) -> Check:
-    """No attack may change the class inside a certified radius: same smoothed classifier, same norm, same image.
+    """No attack, in whatever norm, may change the class inside a certified radius: same smoothed classifier and image.
 
-    A conflict is an image that PREDICT gives another class (an abstention is none) at a distance, measured in
-    float64, below its radius against real-valued adversaries. It is re-judged on fresh noise; the check fails when
-    more conflicts are confirmed than alpha allows, Binomial(images, alpha) at 1e-6.
+    A conflict is an image that PREDICT gives another class (an abstention is none) at a distance in the norm of the
+    certificate, measured in float64, below its radius against real-valued adversaries; where a record holds the
+    distance in the attack's norm alone, below the radius that follows in that norm. It is re-judged on fresh noise;
+    the check fails when more conflicts are confirmed than alpha allows, Binomial(images, alpha) at 1e-6.
     """
     name = "certified_not_above_attacked"
     outcomes = [_conflicts(run, certified, rejudge) for certified in run.evaluations("certified")]
     outcomes = [outcome for outcome in outcomes if outcome.images]
     if not outcomes:
-        return _not_run(name, "an attack on the smoothed classifier, and a certificate: one noise, form and norm")
+        return _not_run(name, "an attack on the smoothed classifier, and a certificate: one noise and form")
     worst = max(outcomes, key=lambda outcome: (outcome.confirmed - outcome.allowed, outcome.unjudged))
     unjudged = sum(outcome.unjudged for outcome in outcomes)
     confirmed = sum(outcome.confirmed for outcome in outcomes)
@@ -95,6 +98,7 @@ class _Conflicts:
 def _conflicts(run: Run, certified: dict[str, Any], rejudge: Rejudge | None) -> _Conflicts:
     """Over all attacks on one certified classifier: the images in conflict, each counted once."""
     sure = {record["index"]: record for record in run.records(certified["id"])}
+    values = prod(run.header["shape"])
     images: set[int] = set()
     verdicts: dict[int, bool | None] = {}  # True: confirmed on fresh noise, None: some image was not kept, else False
     for attacked in run.evaluations("attacked"):
@@ -106,7 +110,7 @@ def _conflicts(run: Run, certified: dict[str, Any], rejudge: Rejudge | None) -> 
                 continue
             images.add(after["index"])
             index = after["index"]
-            if _conflict(before, after, attacked) and verdicts.get(index) is not True:
+            if _conflict(before, after, attacked["settings"]["norm"], values) and verdicts.get(index) is not True:
                 again = rejudge(attacked, index) if rejudge else None
                 found = None if again is None else again not in (-1, before["selected"])
                 # Another attack's image that turns out innocent does not clear one that nobody could judge.
@@ -195,17 +199,23 @@ def _iterated(run: Run) -> list[dict[str, Any]]:
 
 
 def _same_classifier(certified: dict[str, Any], attacked: dict[str, Any]) -> bool:
-    """And a norm that the certificate knows: an l2 radius says nothing about an attack in linf."""
     same = all(certified[field] == attacked[field] for field in ("noise", "form"))
-    norm = any(name.endswith(f"_{attacked['norm']}") for name in certified["max_radius"])
-    return attacked["target"] == "smoothed" and same and norm
+    return attacked["target"] == "smoothed" and same
 
 
-def _conflict(before: dict[str, Any], after: dict[str, Any], attacked: dict[str, Any]) -> bool:
-    norm = attacked["settings"]["norm"]
-    one_sided = [r for name, r in before["radii_real"].items() if name.endswith(f"_{norm}")]
-    radius = max(one_sided, default=0.0)  # all of them read from one p_lower: together they fail with probability alpha
-    return after["predict"] not in (-1, before["selected"]) and after["distance"] < radius
+def _conflict(before: dict[str, Any], after: dict[str, Any], norm: str, values: int) -> bool:
+    """One-sided radii only: all of them are read from one p_lower, and together fail with probability alpha."""
+    one_sided = {name: r for name, r in before["radii_real"].items() if not name.endswith("_two_sided")}
+    inside = any(_inside(after, norm, name.rpartition("_")[2], radius, values) for name, radius in one_sided.items())
+    return inside and after["predict"] not in (-1, before["selected"])
+
+
+def _inside(after: dict[str, Any], norm: str, of: str, radius: float, values: int) -> bool:
+    """Whether an image attacked in `norm` lies within a radius of the norm `of`."""
+    distances = after.get("distances")
+    if distances is not None:
+        return bool(distances[of] < radius)
+    return bool(after["distance"] < other_norm(radius, of, norm, values))
 
 
 def _by_eps(run: Run) -> dict[str, list[dict[str, Any]]]:

@@ -122,6 +122,7 @@ class AttackedRecord(Record):
     success: bool
     loss: float | None
     distance: float
+    distances: dict[Literal["l1", "l2", "linf"], float] | None = None  # in every norm; older records lack them
     target: int | None
 
 

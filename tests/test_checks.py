@@ -198,15 +198,48 @@ def test_an_image_in_conflict_with_two_attacks_counts_once(run: Run) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        attack(0.3, norm="l2"), smoothed(0.3, noise="gaussian:0.25"), smoothed(0.3, norm="linf"),
+        attack(0.3, norm="l2"), smoothed(0.3, noise="gaussian:0.25"),
         smoothed(0.3, form={**FORM, "dtype": "bfloat16"}),
     ],
-    ids=["base classifier", "other noise", "other norm", "other form"],
+    ids=["base classifier", "other noise", "other form"],
 )  # fmt: skip
-def test_other_classifiers_and_norms_are_not_compared(run: Run, settings: dict[str, Any]) -> None:
+def test_other_classifiers_are_not_compared(run: Run, settings: dict[str, Any]) -> None:
     certified(run)
     attacked(run, settings, fooled=40)
     assert certified_not_above_attacked(run).verdict == "not_run"
+
+
+def lengths(linf: float, l2: float, l1: float) -> dict[str, dict[str, float]]:
+    return {"distances": {"linf": linf, "l2": l2, "l1": l1}}
+
+
+@pytest.mark.parametrize(
+    ("norm", "changed", "conflict"),
+    [
+        # What is recorded in the certificate's norm decides, whatever the attack's own norm is.
+        ("linf", lengths(0.3, 0.499, 0.9), True), ("linf", lengths(0.3, 0.5, 0.9), False),
+        ("l1", lengths(0.3, 0.4, 0.7), True), ("l1", lengths(0.6, 0.6, 0.6), False),
+        # Older records hold the attack's own norm: 4 values of e are 2 e in l2; l1 is never shorter than l2.
+        ("linf", {"distance": 0.2499}, True), ("linf", {"distance": 0.25}, False),
+        ("l1", {"distance": 0.4999}, True), ("l1", {"distance": 0.5}, False),
+    ],
+)  # fmt: skip
+def test_an_attack_in_another_norm_is_compared_in_the_certificate_s(run: Run, norm, changed, conflict) -> None:
+    certified(run, radius=0.5)
+    attacked(run, smoothed(0.3, norm=norm), fooled=40, **changed)
+    check = certified_not_above_attacked(run, another_class)
+    assert (check.verdict, check.value) == (("fail", 40) if conflict else ("pass", 0))
+
+
+def test_an_attack_in_l2_is_compared_with_a_radius_in_l1(run: Run) -> None:
+    """4 values of l2 length e have at most 2 e in l1: a radius of 0.5 covers them below 0.25."""
+    settings = {**CERTIFIED, "noise": "laplace:0.5", "max_radius": {"laplace_l1": 1.0}}
+    radii = {"laplace_l1": 0.5, "laplace_l1_two_sided": 9.0}
+    certified(run, settings=settings, radii=radii, radii_real=radii)
+    attacked(run, smoothed(0.3, noise="laplace:0.5"), fooled=40, distance=0.25)
+    assert certified_not_above_attacked(run, another_class).value == 0
+    attacked(run, smoothed(0.2, noise="laplace:0.5"), fooled=40, distance=0.2499)
+    assert certified_not_above_attacked(run, another_class).value == 40
 
 
 @pytest.mark.parametrize(

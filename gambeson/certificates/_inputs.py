@@ -23,22 +23,22 @@ class Inputs(NamedTuple):
     shape: tuple[int, ...]
 
 
-def _numbers(name: str, value: ArrayLike, allowed: str) -> Floats:
+def numbers(name: str, value: ArrayLike, allowed: str) -> Floats:
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise UserError(f"{name} = {value!r} is not a number; allowed: {allowed}") from None
 
 
-def _check(name: str, value: Floats, good: NDArray[np.bool_], allowed: str) -> None:
+def check(name: str, value: Floats, good: NDArray[np.bool_], allowed: str) -> None:
     if not np.all(good):
         raise UserError(f"{name} = {float(value[~good].flat[0])!r} is out of range; allowed: {allowed}")
 
 
 def _probability(name: str, value: ArrayLike) -> Floats:
     allowed = "a probability from 0 to 1"
-    p = _numbers(name, value, allowed)
-    _check(name, p, (p >= 0) & (p <= 1), allowed)
+    p = numbers(name, value, allowed)
+    check(name, p, (p >= 0) & (p <= 1), allowed)
     return p
 
 
@@ -49,8 +49,8 @@ def inputs(p_lower: ArrayLike, p_upper: ArrayLike | None, scale: ArrayLike | Non
     allowed = "a finite number > 0, in pixel units of [0, 1]"
     if scale is None:
         raise UserError(f"{scale_name} is missing; allowed: {allowed}")
-    size = _numbers(scale_name, scale, allowed)
-    _check(scale_name, size, np.isfinite(size) & (size > 0), allowed)
+    size = numbers(scale_name, scale, allowed)
+    check(scale_name, size, np.isfinite(size) & (size > 0), allowed)
     try:
         top, other, size = np.broadcast_arrays(top, other, size)
     except ValueError:

@@ -15,13 +15,14 @@ from gambeson.errors import UserError, nearest
 from gambeson.evaluation.budgets import predict_budget
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.smoothing import smooth
+from gambeson.geometry import distance
 from gambeson.inference import Form
 from gambeson.keys import generator, key
 from gambeson.models.modes import device_of, evaluating, frozen
 from gambeson.records import fingerprint
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.soft import soft
-from gambeson.types import Ball, Classifier, Labels, Norm
+from gambeson.types import NORMS, Ball, Classifier, Labels, Norm
 
 Keep = Callable[[Tensor, Tensor, Tensor], None]  # (indices, x, x_adv) of every finished batch
 
@@ -60,8 +61,8 @@ def attacked(
     early_stop: leave an image alone once it fools what the attack sees; None: yes for the base model, no for the
     smoothed classifier, where fooling a few draws says little about the vote, and the largest loss counts. keep:
     called with (indices, x, x_adv) of every finished batch, before its records come out. Records hold
-    predict_clean, predict, correct, success, loss, distance (float64, in `norm`). No default of an attack is left
-    out of `settings`: an evaluation without them cannot be written.
+    predict_clean, predict, correct, success, loss, distance (float64, in `norm`), distances (in every norm). No
+    default of an attack is left out of `settings`: an evaluation without them cannot be written.
     """
     data = examples(data)
     batch = batch or (250 if noise is None else 50)
@@ -130,6 +131,8 @@ def attacked(
             result = _run(attack, logits, x, y, ball, targets, keys, options)
             if keep is not None:
                 keep(part.indices, x.cpu(), result.x_adv.cpu())
+            moved = result.x_adv.double() - x.double()
+            lengths = {norm: distance(moved, norm).tolist() for norm in NORMS}
             before, after = (_predict(model, judged_by, images, indices) for images in (x, result.x_adv))
         losses = [value if value == value and abs(value) != float("inf") else None for value in result.loss.tolist()]
         return [
@@ -140,6 +143,7 @@ def attacked(
                 "success": bool(result.success[i]),
                 "loss": losses[i],
                 "distance": float(result.distance[i]),
+                "distances": {norm: lengths[norm][i] for norm in NORMS},
                 "target": None if targets is None else int(targets[i]),
             }
             for i in range(len(indices))

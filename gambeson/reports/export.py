@@ -102,8 +102,9 @@ def _tables(run: Run) -> dict[str, list[Row]]:
         for record in run.records(evaluation["id"]):
             radii = {f"radius_{name}": value for name, value in record.get("radii", {}).items()}
             real = {f"radius_real_{name}": value for name, value in record.get("radii_real", {}).items()}
-            rest = {name: value for name, value in record.items() if name not in ("radii", "radii_real")}
-            row = {"run": run.name, **rest, **radii, **real, **settings}
+            distances = {f"distance_{norm}": value for norm, value in (record.get("distances") or {}).items()}
+            rest = {name: value for name, value in record.items() if name not in ("radii", "radii_real", "distances")}
+            row = {"run": run.name, **rest, **distances, **radii, **real, **settings}
             tables.setdefault(evaluation["kind"], []).append({name: _flat(value) for name, value in row.items()})
     return tables
 

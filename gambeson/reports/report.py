@@ -19,13 +19,15 @@ from gambeson.reports.sections.pairs import pairs
 from gambeson.reports.sections.provenance import provenance
 from gambeson.reports.sections.published import published
 from gambeson.reports.sections.reading import reading
+from gambeson.reports.sections.reductions import reductions
 from gambeson.reports.sections.two_by_two import two_by_two
 from gambeson.reports.series import Source
 from gambeson.reports.summary import summary
 from gambeson.reports.writers import to_csv, to_latex, to_markdown
 
 SECTIONS: tuple[Callable[[Sequence[Source]], Section | None], ...] = (
-    *(overview, certified, two_by_two, attacked, gallery, pairs, checks, cost, bounds, published, reading, provenance),
+    *(overview, certified, reductions, two_by_two, attacked, gallery, pairs, checks, cost, bounds, published),
+    *(reading, provenance),
 )
 
 

@@ -76,6 +76,7 @@ def _certified(evaluation: Line, lines: list[Line]) -> list[Certified]:
             max_radius=settings["max_radius"].get(name),
             seconds=_column(lines, "seconds"),
             rounding_distance=settings["rounding_distance"]["l1" if "_l1" in name else "l2"],
+            levels=evaluation["data"].get("levels"),
             grid=None if settings["budget"] == "fixed" else tuple(settings["budget"]["radii"]),
         )
         for name in lines[0]["radii"]

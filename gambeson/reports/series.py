@@ -55,6 +55,7 @@ class Certified:
     max_radius: float | None
     seconds: Array  # float64 (N,)
     rounding_distance: float | None = None  # in `norm`: how far rounding to the lattice moves an image
+    levels: int | None = None  # of the images; None: they are floats, or a log does not say
     grid: tuple[float, ...] | None = None  # the radii that were decided; None: radii in full precision
 
 

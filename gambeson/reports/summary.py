@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gambeson.reports.curves import average_radius, counts_at, grid
 from gambeson.reports.grouping import natural
+from gambeson.reports.reduced import Reduced, reduced, sizes
 from gambeson.reports.series import Attacked, Certified, Images, Source
 
 
@@ -29,6 +30,21 @@ class CertifiedSummary(Part):
     average_radius: float | None
     max_radius: float | None
     draws_mean: float | None
+    radius_kind: str
+    curve: list[CurvePoint]
+
+
+class ReducedSummary(Part):
+    """Certified accuracy in linf or l0 (radii count changed pixels) that follows from another norm's certificate;
+    the stated radius is included."""
+
+    label: str
+    norm: str
+    certificate: str | None
+    certificate_norm: str
+    noise: str | None
+    alpha: float | None
+    max_radius: float | None
     radius_kind: str
     curve: list[CurvePoint]
 
@@ -67,6 +83,7 @@ class RunSummary(Part):
     examples: int | None
     clean_accuracy: float | None
     certified: list[CertifiedSummary]
+    reductions: list[ReducedSummary]
     attacked: list[AttackedSummary]
     checks: list[CheckSummary]
     cost: CostSummary | None
@@ -95,6 +112,7 @@ def _run(source: Source) -> RunSummary:
         examples=max((images.total for images in seen), default=None),
         clean_accuracy=None if base is None else base.value,
         certified=[_certified(series, source.dataset) for series in source.certified],
+        reductions=[_reduced(one, source.dataset) for one in reduced(source)],
         attacked=[_attacked(attacked) for attacked in source.attacked],
         checks=[CheckSummary.model_validate(_fields(CheckSummary, check)) for check in source.checks],
         cost=None if cost is None else CostSummary.model_validate(_fields(CostSummary, cost)),
@@ -120,6 +138,21 @@ def _certified(series: Certified, dataset: str | None) -> CertifiedSummary:
         draws_mean=series.draws,
         radius_kind="full" if series.grid is None else "grid",
         curve=[CurvePoint(radius=r, accuracy=int(count) / total) for r, count in zip(radii, counts, strict=True)],
+    )
+
+
+def _reduced(one: Reduced, dataset: str | None) -> ReducedSummary:
+    series, total = one.series, one.series.images.total
+    return ReducedSummary(
+        label=one.label,
+        norm=one.norm,
+        certificate=series.certificate,
+        certificate_norm=series.norm,
+        noise=series.noise,
+        alpha=series.alpha,
+        max_radius=one.largest,
+        radius_kind="full" if series.grid is None else "grid",
+        curve=[CurvePoint(radius=size, accuracy=one.count(size) / total) for size in sizes([one], dataset)],
     )
 
 
