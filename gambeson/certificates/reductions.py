@@ -32,13 +32,13 @@ def other_norm(radius: ArrayLike, norm: str, to: str, values: int) -> float | Fl
     >>> other_norm(111 / 255, "l2", "linf", 3072) > 2 / 255 > other_norm(110 / 255, "l2", "linf", 3072)
     True
 
-    Paper: Salman et al. 2019, table 2, report linf 2/255 on CIFAR-10 this way. We differ in rounding down only.
+    Paper: Salman et al. 2019 report linf 2/255 on CIFAR-10 this way. We differ in rounding down only.
     """
     given = _checked(radius, norm, INVERSE, values)
     _refuse_unless(to in INVERSE, "to", to, ", ".join(INVERSE))
     power = INVERSE[norm] - INVERSE[to]
     if power > 0:
-        # The exponent is 1/2 or 1, whose powers are rounded by less than one step; so is the quotient.
+        # The root is rounded by less than one step, and so is the quotient: both go one step against us.
         most = np.nextafter(np.sqrt(values) if power == 0.5 else float(values), np.inf)
         given = np.where(np.isfinite(given), np.nextafter(given / most, 0.0), given)
     return float(given[()]) if given.ndim == 0 else given

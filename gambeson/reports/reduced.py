@@ -36,10 +36,10 @@ class Reduced:
         return int((self.covered >= size).sum())
 
     def size_name(self, size: float) -> str:
-        """ "linf 2/255", or "2 changed pixels"."""
+        """ "linf 2/255", or "2 pixels"."""
         if self.norm == "linf":
             return f"linf {round(size * self.levels)}/{self.levels}"
-        return f"{size} changed pixel{'' if size == 1 else 's'}"
+        return f"{size} pixel{'' if size == 1 else 's'}"
 
 
 def reduced(source: Source) -> list[Reduced]:

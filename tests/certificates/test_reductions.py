@@ -76,7 +76,7 @@ def test_towards_a_larger_norm_the_radius_stays():
 
 
 def test_published_linf_radius():
-    """Salman et al. 2019, table 2: linf 2/255 on CIFAR-10 from l2 0.435 = 111/255."""
+    """Salman et al. 2019: linf 2/255 on CIFAR-10 from l2 0.435 = 111/255."""
     assert other_norm(111 / 255, "l2", "linf", 3072) > 2 / 255 > other_norm(110 / 255, "l2", "linf", 3072)
 
 

@@ -8,6 +8,7 @@ from gambeson.evaluation import attacked, clean
 from gambeson.evaluation.attacked import attacked as evaluate
 from gambeson.geometry import distance
 from gambeson.schema import check_record, check_settings
+from gambeson.types import NORMS
 
 NOISE = {"noise": "gaussian:0.2", "attack_draws": 4, "predict_draws": 200}
 
@@ -38,6 +39,8 @@ def test_settings_and_records_are_complete(trained, options) -> None:
     assert torch.equal(x, trained.data.pixels())
     measured = distance(x_adv.double() - x.double(), settings["norm"])
     assert [r["distance"] for r in records] == measured.tolist()
+    for norm in NORMS:
+        assert [r["distances"][norm] for r in records] == distance(x_adv.double() - x.double(), norm).tolist()
     assert (measured <= options["eps"]).all()
     assert x_adv.min() >= 0
     assert x_adv.max() <= 1

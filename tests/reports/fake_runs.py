@@ -177,6 +177,7 @@ def _attacked(margin, reach, eps, target, label, other):
     return {
         "predict_clean": int(label if before else other), "predict": predict, "correct": predict == label,
         "success": predict != label, "loss": 1.0, "distance": 0.999 * eps, "target": None,
+        "distances": dict.fromkeys(("linf", "l2", "l1"), 0.999 * eps),
     }  # fmt: skip
 
 

@@ -56,6 +56,13 @@ def test_csv_parquet_and_json_hold_every_record(run, tmp_path):
     laplace = [line["radii"]["laplace_l1"] for line in certified if "laplace_l1" in line["radii"]]
     assert [float(row["radius_laplace_l1"]) for row in rows if row["radius_laplace_l1"]] == laplace
     assert [row["radius_laplace_l1"] for row in table if row["radius_laplace_l1"] is not None] == laplace
+    rows = list(csv.DictReader(next(p for p in tmp_path.iterdir() if p.name.endswith("attacked.csv")).open()))
+    attacked = [line for line in lines if line["evaluation"].startswith("attacked")]
+    key = ("evaluation", "index")
+    distances = {tuple(str(line[name]) for name in key): line["distances"] for line in attacked}
+    for row in rows:
+        kept = distances[tuple(row[name] for name in key)]
+        assert {norm: float(row[f"distance_{norm}"]) for norm in kept} == kept
     (path,) = export(run, "json", tmp_path)
     assert json.loads(path.read_text())["records"] == lines
 

@@ -10,7 +10,7 @@ from scipy.stats import binom, norm
 from torch import Tensor
 
 from gambeson import sampling
-from gambeson.certificates import CERTIFICATES, applicable
+from gambeson.certificates import CERTIFICATES
 from gambeson.inference import Form, serve
 from gambeson.noise import lattice, parse
 from gambeson.sampling import Counts
@@ -29,12 +29,6 @@ def violations(
         record = certify(smoothed, pixels, index=index, alpha=alpha, **draws)
         radii.append(record["radii"][name] if record["selected"] == 1 and record["predict"] != ABSTAIN else 0.0)
     return int((np.array(radii) > distance).sum())
-
-
-@pytest.fixture
-def tight_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tight certificate alone: the others cost more than the draws here."""
-    monkeypatch.setattr(hard, "applicable", lambda kind: applicable(kind)[:1])
 
 
 @pytest.mark.usefixtures("tight_only")

@@ -52,7 +52,11 @@ def reading(sources: Sequence[Source]) -> Section:
             "In gaussian:s, laplace:b and uniform:L the number is the standard deviation, the scale and the "
             "half-width, with pixels in [0, 1]; noise is added before any normalisation.",
         ),
-        ("Norms", "An l2 radius and an l-infinity radius are different claims; no figure and no column holds both."),
+        (
+            "Norms",
+            "An l2 radius and an l-infinity radius are different claims; no figure and no column holds both. What one "
+            "implies for the other is in tables of its own, labelled as a reduction.",
+        ),
     ]
     grids = sorted({series.evaluation for source in sources for series in source.certified if series.grid})
     if grids:
