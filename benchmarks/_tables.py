@@ -1,0 +1,164 @@
+"""From what `certify.py` measured to its numbers and tables."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from scipy.stats import beta, norm
+
+Side = dict[str, Any]
+Rows = list[tuple[Any, ...]]
+LABELS = {"published": "the published procedure", "art": "adversarial-robustness-toolbox"}
+WITH, WITHOUT = "grid", "grid float32"
+STEPS = {
+    "loop": "sampling loop, same form",
+    "form": "inference form in float32",
+    "bf16": "bf16",
+    "processes": "processes instead of threads",
+    "processes float32": "processes instead of threads",
+}
+CHAINS = {
+    WITH: ("loop", "form", "bf16", "processes"),
+    WITHOUT: ("loop", "form", "processes float32"),
+}
+
+
+def summary(sides: dict[str, Side], settings: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the tables say, and what they are made of.
+
+    Seconds of the peers, and of Gambeson's fixed budget, are those of their images, extrapolated to all; of the grids,
+    the whole process's. A rate counts all draws, those that pick the class too.
+    """
+    grid = {name: rounds(sides, name) for name in (WITH, WITHOUT)}
+    number, whole = len(grid[WITH][0]["images"]), settings["draws"] + settings["select_draws"]
+    peers = {name: rounds(sides, name) for name in LABELS if f"{name} 0" in sides}
+    seconds = {name: number * image_seconds(found) for name, found in peers.items()}
+    steps = {name: rounds(sides, name) for name in STEPS if f"{name} 0" in sides}
+    rates = {name: whole / image_seconds(found) for name, found in (peers | steps).items()}
+    last = [step for step in CHAINS[WITH] if step in steps][-1]
+    started = median(side["seconds"] - busy(side) for side in steps[last])
+    seconds["fixed"] = number * image_seconds(steps[last]) + started
+    seconds |= {name: mean(side["seconds"] for side in found) for name, found in grid.items()}
+    shown = {name: table(found[0]["images"], settings["radii"]) for name, found in grid.items()}
+    reference = [as_published(image, settings) for image in sides["table"]["images"]]
+    shown["fixed"] = table(reference, settings["radii"])
+    peak = peers | {"fixed": steps[last]} | grid
+    return {
+        "images": number,
+        "seconds": seconds,
+        "spread": {name: [side["seconds"] for side in found] for name, found in grid.items()},
+        "times": {peer: {name: seconds[peer] / seconds[name] for name in ("fixed", *grid)} for peer in peers},
+        "factors": {name: factors(grid[name], steps, rates, name, whole, number) for name in grid},
+        "peak_megabytes": {name: max(side["peak_megabytes"] for side in found) for name, found in peak.items()},
+        "draws_mean": {name: mean(image["draws"] for image in found[0]["images"]) for name, found in grid.items()},
+        "draws_per_second": rates,
+        "forward_per_second": sides["forward"]["rate"],
+        "forward_kept": rates["bf16"] / sides["forward"]["rate"],
+        "forms": {name: found[0]["form"] for name, found in (steps | grid).items()},
+        "batch_sizes": {name: {k: sides[f"{name} trial"][k] for k in ("batch_size", "rates")} for name in peers},
+        "certified_accuracy": shown,
+        "largest_difference": {name: largest_difference(shown[name], shown["fixed"]) for name in grid},
+        "agreement": {name: agreement(found, reference) for name, found in peers.items()},
+    }
+
+
+def rounds(sides: dict[str, Side], name: str) -> list[Side]:
+    return [side for key, side in sides.items() if key.rpartition(" ")[0] == name and key[-1].isdigit()]
+
+
+def image_seconds(found: list[Side]) -> float:
+    """Of one image, where all draw alike: the median, divided among the processes."""
+    return median(image["seconds"] / side.get("workers", 1) for side in found for image in side["images"])
+
+
+def busy(side: Side) -> float:
+    """Seconds that sampling took, of the whole process's."""
+    return float(sum(image["seconds"] for image in side["images"]) / side["workers"])
+
+
+def factors(
+    grid: list[Side], steps: dict[str, list[Side]], rates: dict[str, float], name: str, whole: int, number: int
+) -> dict[str, float]:
+    """What each step from the published procedure to this grid is worth; their product is "together"."""
+    found, before = {}, rates["published"]
+    for step in (step for step in CHAINS[name] if step in steps):
+        found[STEPS[step]], before = rates[step] / before, rates[step]
+    draws = sum(image["draws"] for side in grid for image in side["images"])
+    working = sum(busy(side) for side in grid)
+    found["images share calls"] = draws / working / before
+    found["fewer draws"] = whole * number * len(grid) / draws
+    found["start-up and idle processes"] = working / sum(side["seconds"] for side in grid)
+    together = 1.0
+    for factor in found.values():
+        together *= factor
+    return found | {"together": together}
+
+
+def as_published(image: Side, settings: dict[str, Any]) -> Side:
+    """An image's answer by the published statistics, from its count."""
+    n, hits = settings["draws"], image["hits"]
+    p_lower = float(beta.ppf(settings["alpha"], hits, n - hits + 1)) if hits else 0.0
+    if p_lower < 0.5:
+        return image | {"predict": -1, "radius": 0.0}
+    return image | {"predict": image["selected"], "radius": settings["sigma"] * float(norm.ppf(p_lower))}
+
+
+def table(images: list[Side], radii: str) -> dict[str, float]:
+    """Certified accuracy at each radius."""
+    right = [image["radius"] for image in images if image["predict"] == image["label"]]
+    return {word: sum(radius >= float(word) for radius in right) / len(images) for word in radii.split(",")}
+
+
+def largest_difference(first: dict[str, float], second: dict[str, float]) -> float:
+    return max(abs(first[radius] - second[radius]) for radius in first)
+
+
+def agreement(found: list[Side], reference: list[Side]) -> dict[str, Any]:
+    """What a peer itself found on its images, beside what stands for it."""
+    known = {image["index"]: image for image in reference}
+    pairs = [(image, known[image["index"]]) for side in found for image in side["images"]]
+    return {
+        "images": len(pairs),
+        "same_class": sum(one["predict"] == other["predict"] for one, other in pairs),
+        "largest_radius_difference": max(abs(one["radius"] - other["radius"]) for one, other in pairs),
+    }
+
+
+def write_tables(found: dict[str, Any], out: Path) -> None:
+    (out / "speed.md").write_text(speed(found))
+    (out / "factors.md").write_text(steps_table(found))
+    (out / "radii.md").write_text(radii_table(found))
+
+
+def speed(found: dict[str, Any]) -> str:
+    names = LABELS | {"fixed": "Gambeson, fixed budget", WITHOUT: "Gambeson, grid, float32", WITH: "Gambeson, grid"}
+    seconds = {name: found["seconds"][name] for name in names if name in found["seconds"]}
+    peers = [name for name in LABELS if name in seconds]
+    head = (f"{found['images']:,} images", "seconds", "images a second", "peak megabytes")
+    rows: Rows = [(*head, *(f"times faster than {LABELS[name]}" for name in peers))]
+    for name, value in seconds.items():
+        cells = (names[name], f"{value:,.0f}", f"{found['images'] / value:.3g}", f"{found['peak_megabytes'][name]:,}")
+        rows.append((*cells, *(f"{seconds[peer] / value:.1f}" for peer in peers)))
+    return markdown(rows)
+
+
+def steps_table(found: dict[str, Any]) -> str:
+    rows: Rows = [("", "with bf16", "without")]
+    for step, factor in found["factors"][WITH].items():
+        other = found["factors"][WITHOUT].get(step)
+        rows.append((step, f"{factor:.2f}", "" if other is None else f"{other:.2f}"))
+    return markdown(rows)
+
+
+def radii_table(found: dict[str, Any]) -> str:
+    shown = found["certified_accuracy"]
+    rows: Rows = [("radius", *shown["fixed"])]
+    for label, name in (("fixed budget, as published", "fixed"), ("grid", WITH), ("grid, float32", WITHOUT)):
+        rows.append((label, *(f"{share:.3f}" for share in shown[name].values())))
+    return markdown(rows)
+
+
+def markdown(rows: Iterable[tuple[Any, ...]]) -> str:
+    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * (lines[0].count("|") - 1), *lines[1:]]) + "\n"

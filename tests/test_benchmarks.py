@@ -1,0 +1,116 @@
+"""The certification benchmark: its peer is the published procedure, its process watcher sees children, and all of it
+runs, tiny and in this process.
+"""
+
+import contextlib
+import io
+import json
+import sys
+from importlib.util import find_spec
+from math import prod
+from pathlib import Path
+
+import pytest
+import torch
+from scipy.stats import norm
+from statsmodels.stats.proportion import proportion_confint
+
+from gambeson import cli
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "benchmarks"))  # where the scripts find each other
+
+import _peers  # noqa: E402
+import _tables  # noqa: E402
+import _timed  # noqa: E402
+import certify  # noqa: E402
+
+
+def run(words: list[str]) -> _timed.Timed:
+    """What `timed` does, in this process; `words` begin with the interpreter."""
+    out, before = io.StringIO(), sys.argv
+    main, sys.argv = (cli.main, words[2:]) if words[1] == "-m" else (_peers.main, words[1:])
+    try:
+        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+            main()
+    finally:
+        sys.argv = before
+    return _timed.Timed(out.getvalue(), 1.0, 1)
+
+
+def test_the_published_procedure_certifies_a_half_space_up_to_its_distance() -> None:
+    torch.manual_seed(0)
+    distance, sigma = 0.3, 0.5
+
+    def model(images: torch.Tensor) -> torch.Tensor:
+        margin = images.flatten(1)[:, 0]
+        return torch.stack([-margin, margin], 1)
+
+    x, settings = torch.zeros(1, 2, 2), {"sigma": sigma, "alpha": 0.001, "batch_size": 4_000, "classes": 2}
+    x[0, 0, 0] = distance
+    predict, radius = _peers.certify(model, x, 100, 200_000, **settings)
+    assert predict == 1
+    assert 0.97 * distance < radius < distance
+    x[0, 0, 0] = 0
+    assert _peers.certify(model, x, 100, 1_000, **settings)[0] == _peers.ABSTAIN
+
+
+@pytest.mark.parametrize(("hits", "abstains"), [(0, True), (490, True), (700, False), (1000, False)])
+def test_bound_and_radius_are_those_of_the_published_procedure(hits: int, abstains: bool) -> None:
+    image = {"hits": hits, "selected": 3, "predict": 0, "radius": 9.0}
+    found = _tables.as_published(image, {"draws": 1000, "alpha": 0.001, "sigma": 0.25})
+    p_lower = proportion_confint(hits, 1000, alpha=0.002, method="beta")[0]
+    assert found["predict"] == (-1 if abstains else 3)
+    assert found["radius"] == (0.0 if abstains else pytest.approx(0.25 * norm.ppf(p_lower), rel=1e-12))
+
+
+def test_peak_memory_is_that_of_a_process_and_its_children() -> None:
+    hold = "held = bytearray(b'x') * {} * 2**20; import time; time.sleep(0.8)"
+    child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {hold.format(80)!r}]); {hold.format(60)}"
+    done = _timed.timed([sys.executable, "-c", child + "; print('done')"])
+    assert done.output == "done\n"
+    assert done.seconds > 0.8
+    assert 140 < done.peak_megabytes < 240
+
+
+def test_a_side_that_fails_ends_the_benchmark() -> None:
+    with pytest.raises(SystemExit, match="status 3"):
+        _timed.timed([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_the_whole_benchmark_and_going_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, out = tmp_path / "digits", tmp_path / "out"
+    short = ["--set", "train.epochs=2", "--set", "train.ratio_steps=0"]
+    run(["", "-m", "gambeson", "train", "digits-noisy", *short, "--out", str(model)])
+    words = ["certify.py", str(model), "--data", "digits", "--sigma", "0.25", "--radii", "0,0.25", "--every", "10"]
+    words += ["--limit", "12", "--draws", "500", "--peer-images", "4", "--threads", "1", "--seconds", "0.01"]
+    monkeypatch.setattr(certify, "timed", run)
+    monkeypatch.setattr(sys, "argv", [*words, "--out", str(out)])
+    certify.main()
+    result = json.loads((out / "certify.json").read_text())
+    sides, found = result["sides"], result["summary"]
+    for name in ("loop 0", "form 1", "bf16 1", "table"):
+        assert sides[name]["budget"] == "fixed"
+        assert {image["draws"] for image in sides[name]["images"]} == {600}
+    assert sides["grid 0"]["budget"]["radii"] == [0, 0.25]
+    assert [len(sides[name]["images"]) for name in ("grid 1", "table", "bf16 0", "published 1")] == [12, 12, 2, 2]
+    for name, factors in found["factors"].items():
+        assert factors["together"] == pytest.approx(found["times"]["published"][name])
+        assert prod(factors.values()) == pytest.approx(factors["together"] ** 2)
+    assert ("art" in found["times"]) == (find_spec("art") is not None)
+    assert found["agreement"]["published"]["images"] == 4
+    for name in ("speed", "factors", "radii"):
+        lines = (out / f"{name}.md").read_text().splitlines()
+        assert len({line.count("|") for line in lines}) == 1
+
+    # All is kept but one side: that one alone is done again, and other settings are refused.
+    del result["sides"]["bf16 1"]
+    (out / "certify.json").write_text(json.dumps(result))
+    asked = []
+    monkeypatch.setattr(certify, "timed", lambda command: asked.append(command) or run(command))
+    certify.main()
+    assert len(asked) == 1
+    assert "bfloat16" in asked[0]
+    monkeypatch.setattr(sys, "argv", [*words, "--out", str(out), "--rounds", "3"])
+    with pytest.raises(SystemExit, match="other settings"):
+        certify.main()
