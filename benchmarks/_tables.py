@@ -11,6 +11,7 @@ Side = dict[str, Any]
 Rows = list[tuple[Any, ...]]
 LABELS = {"published": "the published procedure", "art": "adversarial-robustness-toolbox"}
 WITH, WITHOUT = "grid", "grid float32"
+TOLERANCE = 0.002  # of a cell of the table: one image of 500
 STEPS = {
     "loop": "sampling loop, same form",
     "form": "inference form in float32",
@@ -43,10 +44,12 @@ def summary(sides: dict[str, Side], settings: dict[str, Any]) -> dict[str, Any]:
     shown = {name: table(found[0]["images"], settings["radii"]) for name, found in grid.items()}
     reference = [as_published(image, settings) for image in sides["table"]["images"]]
     shown["fixed"] = table(reference, settings["radii"])
+    differences = {name: largest_difference(shown[name], shown["fixed"]) for name in grid}
     peak = peers | {"fixed": steps[last]} | grid
     return {
         "images": number,
         "seconds": seconds,
+        "counting_seconds": {name: mean(map(busy, found)) for name, found in grid.items()},
         "spread": {name: [side["seconds"] for side in found] for name, found in grid.items()},
         "times": {peer: {name: seconds[peer] / seconds[name] for name in ("fixed", *grid)} for peer in peers},
         "factors": {name: factors(grid[name], steps, rates, name, whole, number) for name in grid},
@@ -55,10 +58,11 @@ def summary(sides: dict[str, Side], settings: dict[str, Any]) -> dict[str, Any]:
         "draws_per_second": rates,
         "forward_per_second": sides["forward"]["rate"],
         "forward_kept": rates["bf16"] / sides["forward"]["rate"],
-        "forms": {name: found[0]["form"] for name, found in (steps | grid).items()},
+        "forms": {name: found[0]["form"] for name, found in (steps | grid | {"table": [sides["table"]]}).items()},
         "batch_sizes": {name: {k: sides[f"{name} trial"][k] for k in ("batch_size", "rates")} for name in peers},
         "certified_accuracy": shown,
-        "largest_difference": {name: largest_difference(shown[name], shown["fixed"]) for name in grid},
+        "largest_difference": differences,
+        "same_table": {name: difference <= TOLERANCE + 1e-9 for name, difference in differences.items()},
         "agreement": {name: agreement(found, reference) for name, found in peers.items()},
     }
 

@@ -12,7 +12,7 @@ Between the published procedure and Gambeson stand its steps: runs of a few imag
 differs from the one before it in one thing. The grid of radii comes last. Their ratios multiply to the whole.
 
 The peers would need hours for a table of all images. The counts that stand for theirs are those of Gambeson's loop with
-a fixed budget in float32, with the published number of draws; bound and radius are computed as published ("table"). On
+a fixed budget in float32 (or the form of --table-step), with the published draws; bound and radius are computed as published ("table"). On
 the images that the peers did do, the two are compared ("agreement"). Finished sides are kept in certify.json: a
 benchmark that was stopped goes on with the next. Run folders stay in OUT/runs.
 """
@@ -68,6 +68,7 @@ def gambeson(chosen: argparse.Namespace, folder: Path, step: str, budget: list[s
         "workers": chosen.processes if "--workers" in form else 1,
         "form": evaluation["settings"]["form"],
         "budget": evaluation["settings"]["budget"],
+        "machine": evaluation["machine"],
         "images": [image(record, chosen.draws) for record in records],
     }
 
@@ -122,7 +123,8 @@ def sides(chosen: argparse.Namespace, kept: dict[str, Side]) -> dict[str, Callab
     found["forward"] = lambda: peer(chosen, "forward", (0, 1), 0, form=kept["bf16 0"]["form"], seconds=chosen.seconds)
     # Not timed, and long: goes on where it was stopped.
     whole = [*FIXED, "--limit", str(chosen.limit)]
-    found["table"] = partial(gambeson, chosen, chosen.out / "runs" / "table", exact, whole)
+    step = chosen.table_step or exact
+    found["table"] = partial(gambeson, chosen, chosen.out / "runs" / f"table-{step.replace(' ', '-')}", step, whole)
     return found
 
 
@@ -141,8 +143,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, help="default: as threads; 1 with a GPU")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement of the forward rate")
+    parser.add_argument("--table-step", choices=STEPS, help="whose form makes the peers' table (default: in float32)")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
+    if chosen.peer_images > chosen.limit:
+        parser.error(f"--peer-images is {chosen.peer_images}; it must be at most --limit, {chosen.limit}")
     chosen.model = chosen.model / "model.safetensors" if chosen.model.is_dir() else chosen.model
     chosen.processes = chosen.processes or (chosen.threads if chosen.device == "cpu" else 1)
     return chosen
@@ -151,7 +156,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     chosen = arguments()
     state = chosen.out / "certify.json"
-    settings = {name: value for name, value in vars(chosen).items() if name not in ("out", "model")}
+    settings = {name: value for name, value in vars(chosen).items() if name not in ("out", "model", "table_step")}
     settings |= {"model": chosen.model.parent.name, "alpha": ALPHA, "select_draws": SELECT, "steps": STEPS}
     packages = ("gambeson", "torch", "numpy", "scipy", "statsmodels", "adversarial-robustness-toolbox")
     result: dict[str, Any] = {

@@ -10,20 +10,16 @@ from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 
+import _peers
+import _tables
+import _timed
+import certify
 import pytest
 import torch
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
 from gambeson import cli
-
-ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "benchmarks"))  # where the scripts find each other
-
-import _peers  # noqa: E402
-import _tables  # noqa: E402
-import _timed  # noqa: E402
-import certify  # noqa: E402
 
 
 def run(words: list[str]) -> _timed.Timed:
@@ -80,7 +76,7 @@ def test_a_side_that_fails_ends_the_benchmark() -> None:
 
 def test_the_whole_benchmark_and_going_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, out = tmp_path / "digits", tmp_path / "out"
-    short = ["--set", "train.epochs=2", "--set", "train.ratio_steps=0"]
+    short = ["--set", "train.epochs=1", "--set", "train.ratio_steps=0"]
     run(["", "-m", "gambeson", "train", "digits-noisy", *short, "--out", str(model)])
     words = ["certify.py", str(model), "--data", "digits", "--sigma", "0.25", "--radii", "0,0.25", "--every", "10"]
     words += ["--limit", "12", "--draws", "500", "--peer-images", "4", "--threads", "1", "--seconds", "0.01"]
@@ -99,6 +95,8 @@ def test_the_whole_benchmark_and_going_on(tmp_path: Path, monkeypatch: pytest.Mo
         assert prod(factors.values()) == pytest.approx(factors["together"] ** 2)
     assert ("art" in found["times"]) == (find_spec("art") is not None)
     assert found["agreement"]["published"]["images"] == 4
+    assert found["agreement"]["published"]["largest_radius_difference"] < 0.1
+    assert found["same_table"] == {name: found["largest_difference"][name] <= 0.002 for name in found["same_table"]}
     for name in ("speed", "factors", "radii"):
         lines = (out / f"{name}.md").read_text().splitlines()
         assert len({line.count("|") for line in lines}) == 1
