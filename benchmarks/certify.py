@@ -12,9 +12,9 @@ Between the published procedure and Gambeson stand its steps: runs of a few imag
 differs from the one before it in one thing. The grid of radii comes last. Their ratios multiply to the whole.
 
 The peers would need hours for a table of all images. The counts that stand for theirs are those of Gambeson's loop with
-a fixed budget in float32 (or the form of --table-step), with the published draws; bound and radius are computed as published ("table"). On
-the images that the peers did do, the two are compared ("agreement"). Finished sides are kept in certify.json: a
-benchmark that was stopped goes on with the next. Run folders stay in OUT/runs.
+a fixed budget of the published draws, in float32 (or the form of --table-step); bound and radius are computed as
+published ("table"). On the images that the peers did do, the two are compared ("agreement"). Finished sides are kept in
+certify.json: a benchmark that was stopped goes on with the next. Run folders stay in OUT/runs.
 """
 
 import argparse
