@@ -2,11 +2,13 @@
 
     python benchmarks/draws.py derive 0.25=LOG 0.50=LOG 1.00=LOG --out results/draws/p.json
     python benchmarks/draws.py run results/draws/p.json --out results/draws
+    python benchmarks/draws.py rules results/draws/p.json --out results/draws
 
 A log holds radii: each image's lower bound on p_A with 3 digits, cut off at the largest radius that the budget allows.
 `derive` inverts Clopper-Pearson to get p back; only these p are kept. `run` computes, exactly (no simulation), what the
 plan does to an image of each p, for several prices of a radius, and beside it what any test with the same error
-probabilities must draw at least: E[N] >= kl(P(certified), alpha) / KL(p, threshold) (Wald).
+probabilities must draw at least: E[N] >= kl(P(certified), alpha) / KL(p, threshold) (Wald). `rules` compares the rules
+at two caps, at the default price.
 
 Images that the log abstains on have no p: they are put evenly between 1/4 and 1/2 ("spread"), or, as the worst case
 that a log cannot rule out, all at 1/2 ("at one half"). Images at the cut-off are run at its p, or at 1 ("certain").
@@ -25,7 +27,7 @@ from scipy.special import ndtr
 from scipy.stats import binom
 
 from gambeson.reports.logs import read_log
-from gambeson.stats import Plan, forecast, lower, plan
+from gambeson.stats import RULES, Plan, forecast, lower, plan
 
 ALPHA, CAP, SELECT = 0.001, 100_000, 100
 PRICES = (2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 3e7)
@@ -140,6 +142,32 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
+def compare(sigma: float, images: dict[str, Any], rule: str, cap: int) -> dict[str, Any]:
+    """The mean draws and certified accuracies of one rule, abstained images spread."""
+    radii = [0.25 * step for step in range(40) if ndtr(0.25 * step / sigma) < lower(cap, cap, ALPHA)]
+    made = plan(ndtr(np.array(radii) / sigma), alpha=ALPHA, cap=cap, rule=rule)
+    p, right = probabilities(images, "spread"), np.array(images["right"])
+    known = {value: forecast(made, value) for value in set(p.tolist())}
+    certified = np.stack([known[value].certified for value in p.tolist()])
+    return {
+        "sigma": sigma,
+        "cap": cap,
+        "rule": rule,
+        "draws_mean": round(float(np.mean([known[value].draws for value in p.tolist()])) + SELECT, 1),
+        "radii": radii,
+        "certified_accuracy": [round(float(value), 5) for value in (certified * right[:, None]).mean(0)],
+    }
+
+
+def rules_table(rows: list[dict[str, Any]]) -> str:
+    lines = [["sigma", "at most", "rule", "draws an image", "sum of certified accuracies over the grid (points)"]]
+    lines.append(["---"] * len(lines[0]))
+    for row in rows:
+        total = 100 * sum(row["certified_accuracy"])
+        lines.append([str(row["sigma"]), f"{row['cap']:,}", row["rule"], f"{row['draws_mean']:,.0f}", f"{total:.2f}"])
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -148,7 +176,9 @@ def main() -> None:
     running = commands.add_parser("run")
     running.add_argument("p", type=Path)
     running.add_argument("--prices", nargs="*", type=float, default=PRICES)
-    for command in (deriving, running):
+    comparing = commands.add_parser("rules")
+    comparing.add_argument("p", type=Path)
+    for command in (deriving, running, comparing):
         command.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     if chosen.command == "derive":
@@ -156,19 +186,21 @@ def main() -> None:
         chosen.out.write_text(json.dumps(derive(chosen.logs)) + "\n")
         return
     images = json.loads(chosen.p.read_text())
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    told = {"command": "python benchmarks/draws.py " + " ".join(sys.argv[1:]), "alpha": ALPHA}
+    if chosen.command == "rules":
+        rows = [compare(float(s), p, rule, cap) for s, p in images.items() for cap in (CAP, 10_000) for rule in RULES]
+        (chosen.out / "rules.json").write_text(json.dumps({**told, "rows": rows}, indent=1) + "\n")
+        (chosen.out / "rules.md").write_text(rules_table(rows))
+        print(rules_table(rows))
+        return
     rows = [
         measure(float(sigma), found, variant, price)
         for sigma, found in images.items()
         for variant in ("spread", "at one half", "certain")
         for price in chosen.prices
     ]
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    result = {
-        "command": "python benchmarks/draws.py " + " ".join(sys.argv[1:]),
-        "alpha": ALPHA,
-        "cap": CAP,
-        "rows": rows,
-    }
+    result = {**told, "cap": CAP, "rows": rows}
     (chosen.out / "draws.json").write_text(json.dumps(result, indent=1) + "\n")
     (chosen.out / "draws.md").write_text(table(rows))
     draw(rows, chosen.out)

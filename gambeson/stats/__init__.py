@@ -2,8 +2,9 @@
 
 from . import beta_mixture, group_sequential
 from .accuracy import Accuracy, accuracy
-from .adaptive import Plan, plan
+from .adaptive import RULES, Plan, attainable, plan
 from .clopper_pearson import lower, two_sided, upper
+from .expected import expected_draws
 from .forecast import Forecast, forecast
 from .looks import looks
 from .multiclass import TopAndRest, largest_p_lower, top_and_rest
@@ -11,13 +12,16 @@ from .paired import Paired, paired
 from .test_set import whole_test_set
 
 __all__ = [
+    "RULES",
     "Accuracy",
     "Forecast",
     "Paired",
     "Plan",
     "TopAndRest",
     "accuracy",
+    "attainable",
     "beta_mixture",
+    "expected_draws",
     "forecast",
     "group_sequential",
     "largest_p_lower",

@@ -1,16 +1,19 @@
 """Adaptive certification of a grid of thresholds: the plan that is fixed before the first draw."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import UserError
+from . import beta_mixture, group_sequential
 from ._counts import fraction
 from .futility import worth
-from .group_sequential import limits
 from .looks import looks as schedule
+
+Limits = Callable[[float, Sequence[int], float], NDArray[np.int64]]  # threshold, looks, alpha -> the most misses
+RULES: dict[str, Limits] = {"group_sequential": group_sequential.limits, "beta_mixture": beta_mixture.limits}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +48,12 @@ def plan(
     alpha: float,
     cap: int = 100_000,
     price: float = 1e7,
-    last: float = 0.5,
+    rule: str = "group_sequential",
     looks: Sequence[int] | None = None,
 ) -> Plan:
-    """Limits for every threshold, nested so that a higher one is never easier; see `limits` and `worth`.
+    """Limits for every threshold, nested so that a higher one is never easier; see `worth`.
+
+    rule: whose `limits`, "group_sequential" (sharper at the cap) or "beta_mixture" (sharper early on).
 
     >>> made = plan([0.5, 0.9], alpha=0.001, cap=1_000)
     >>> made.level(look=1, misses=2)
@@ -58,5 +63,21 @@ def plan(
     if np.any(np.diff(grid) <= 0):
         raise UserError(f"thresholds = {grid.tolist()!r}; allowed: increasing probabilities")
     seen = tuple(looks) if looks is not None else schedule(cap)
-    certifies = np.minimum.accumulate(np.stack([limits(t, seen, alpha, last) for t in grid.tolist()]))
+    limits = limits_of(rule)
+    certifies = np.minimum.accumulate(np.stack([limits(t, seen, alpha) for t in grid.tolist()]))
     return Plan(tuple(grid.tolist()), seen, alpha, price, certifies, worth(certifies, seen, price))
+
+
+def attainable(threshold: float, *, alpha: float, cap: int = 100_000, rule: str = "group_sequential") -> bool:
+    """Whether `cap` draws that all hit certify `threshold`: if not, no plan up to `cap` ever does.
+
+    >>> attainable(0.99, alpha=0.001, cap=1_000), attainable(0.999, alpha=0.001, cap=1_000)
+    (True, False)
+    """
+    return int(limits_of(rule)(threshold, [cap], alpha)[0]) >= 0
+
+
+def limits_of(rule: str) -> Limits:
+    if rule not in RULES:
+        raise UserError(f"rule is {rule!r}; it must be one of {', '.join(RULES)}")
+    return RULES[rule]

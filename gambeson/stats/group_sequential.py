@@ -45,7 +45,9 @@ def limits(threshold: float, looks: Sequence[int], alpha: float, last: float = 0
     for look, (n, allowed) in enumerate(zip(draws, spent, strict=True)):
         walk.to(int(n))
         found[look] = walk.certify_most(allowed)
-    return found
+    # Misses only grow: who has no more than an earlier limit was certified then. Said again at later looks, so that a
+    # plan's nesting takes nothing from higher thresholds.
+    return np.maximum.accumulate(found)
 
 
 def crossing(p: float, looks: Sequence[int], misses: Sequence[int] | NDArray[np.int64]) -> float:

@@ -9,7 +9,7 @@ def looks(cap: int, first: int = 100, growth: float = 1.15, step: int = 100) -> 
     """Numbers of draws at which to look: from `first`, each at least `growth` times the last, up to `cap`.
 
     Args:
-        cap: the most draws, the last look.
+        cap: the most draws, the last look; the only one where it is below `first`.
         first: draws before the first look.
         growth: > 1; 1.15 gives 40 looks up to 100,000. More looks stop sooner and cost little of alpha, because
             neighbouring looks share most of their draws.
@@ -20,10 +20,10 @@ def looks(cap: int, first: int = 100, growth: float = 1.15, step: int = 100) -> 
     >>> looks(1_000, first=100, growth=1.5)
     (100, 200, 300, 500, 800, 1000)
     """
-    if not (1 <= step <= first <= cap and growth > 1):
+    if not (1 <= step <= first and cap >= 1 and growth > 1):
         raise UserError(
-            f"looks: cap is {cap}, first {first}, growth {growth}, step {step}; allowed: 1 <= step <= first <= cap and "
-            "growth > 1"
+            f"looks: cap is {cap}, first {first}, growth {growth}, step {step}; allowed: 1 <= step <= first, cap >= 1 "
+            "and growth > 1"
         )
     found = [ceil(first / step) * step]
     while found[-1] < cap:

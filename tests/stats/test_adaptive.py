@@ -6,11 +6,12 @@ from scipy.special import ndtr
 from scipy.stats import betabinom, binom
 
 from gambeson.errors import UserError
-from gambeson.stats import group_sequential, looks, plan
+from gambeson.stats import RULES, attainable, group_sequential, looks, plan
 from gambeson.stats.futility import _index, worth
 
 GRID = ndtr(np.arange(0, 3.6, 0.5))
 PLAN = plan(GRID, alpha=0.001)
+PLANS = {rule: plan(GRID, alpha=0.001, rule=rule) for rule in RULES}
 
 
 def run(p: float, rng: np.random.Generator, made=PLAN) -> tuple[int, int]:
@@ -30,12 +31,31 @@ def test_a_higher_threshold_is_never_easier():
     assert PLAN.certifies.shape == PLAN.continues.shape == (len(GRID), len(PLAN.looks))
 
 
-@pytest.mark.parametrize("between", [0.0, 0.3, 0.999])
-def test_whatever_is_above_p_is_certified_with_probability_alpha_at_most(between):
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("between", [0.0, 0.3, 0.999, 1.0])
+def test_whatever_is_not_below_p_is_certified_with_probability_alpha_at_most(between, rule):
     """The limits are nested, so certifying anything above p means crossing the next threshold's limits."""
-    for below, above, row in zip(GRID, GRID[1:], PLAN.certifies[1:], strict=False):
+    made = PLANS[rule]
+    for below, above, row in zip(GRID, GRID[1:], made.certifies[1:], strict=False):
         p = below + between * (above - below)
-        assert group_sequential.crossing(p, PLAN.looks, row) <= 0.001
+        assert group_sequential.crossing(p, made.looks, row) <= 0.001
+
+
+def test_the_rules_are_two():
+    """The one is sharper at the cap, the other certifies clear images earlier."""
+    spending, mixture = (PLANS[rule].certifies[3] for rule in ("group_sequential", "beta_mixture"))
+    assert spending[-1] > mixture[-1]
+    assert np.any(mixture[:-1] > spending[:-1])
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("cap", [10, 130, 1_000, 6_900])
+def test_attainable_is_what_a_plan_up_to_the_cap_may_certify(cap, rule):
+    made = plan(GRID, alpha=0.001, cap=cap, rule=rule)
+    may = [attainable(t, alpha=0.001, cap=cap, rule=rule) for t in made.thresholds]
+    assert may == (made.certifies.max(1) >= 0).tolist()
+    assert True in may or cap == 10
+    assert False in may
 
 
 def test_futility_only_loses():
@@ -83,6 +103,7 @@ def test_an_image_stops_at_the_last_look_and_when_all_is_certified():
         (lambda: plan([0.5], alpha=0.001, price=0), "price = 0"),
         (lambda: plan([1.5], alpha=0.001), "threshold = 1.5"),
         (lambda: plan([0.5], alpha=2), "alpha = 2"),
+        (lambda: plan([0.5], alpha=0.1, rule="pocock"), "rule is 'pocock'; it must be one of group_sequential, beta"),
     ],
 )
 def test_what_is_no_plan_is_refused(call, message):

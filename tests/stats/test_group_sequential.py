@@ -101,6 +101,14 @@ def test_a_simulation_of_a_million_agrees(rule, threshold):
     assert binom.sf(count - 1, 1_000_000, exact) > 1e-6
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_limits_never_fall(rule):
+    """Whoever was certified stays so; otherwise nested thresholds would take the last look from each other."""
+    for threshold in [0.97, 0.98, 0.99, 0.9928]:
+        found = RULES[rule](threshold, looks(1_000), 0.001)
+        assert np.all(np.diff(found) >= 0)
+
+
 def test_unanimous_draws_certify_no_earlier_than_they_can():
     found = limits(0.99, LOOKS, 0.001)
     first = next(n for n, limit in zip(LOOKS, found, strict=True) if limit >= 0)

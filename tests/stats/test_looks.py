@@ -8,7 +8,7 @@ from gambeson.errors import UserError
 from gambeson.stats import looks
 
 
-@pytest.mark.parametrize("cap", [100, 101, 150, 1_000, 99_999, 100_000, 1_000_000])
+@pytest.mark.parametrize("cap", [10, 99, 100, 101, 150, 1_000, 99_999, 100_000, 1_000_000])
 def test_looks_grow_by_whole_blocks_to_the_cap(cap):
     found = looks(cap)
     assert found[-1] == cap
@@ -18,7 +18,7 @@ def test_looks_grow_by_whole_blocks_to_the_cap(cap):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"cap": 50}, {"cap": 1000, "growth": 1.0}, {"cap": 1000, "step": 0}, {"cap": 1000, "first": 10}]
+    "wrong", [{"cap": 0}, {"cap": 1000, "growth": 1.0}, {"cap": 1000, "step": 0}, {"cap": 1000, "first": 10}]
 )
 def test_what_is_no_schedule_is_refused(wrong):
     with pytest.raises(UserError, match="looks: cap is"):
