@@ -40,7 +40,7 @@ from gambeson.records import Run
 HERE = Path(__file__).parent
 ALPHA, SELECT = 0.001, 100
 BATCHES = {"published": (400, 1_000, 4_000), "art": (32, 400, 1_000, 4_000)}  # 32 is what art takes by itself
-FIXED: list[str] = []  # what asks for a fixed budget
+FIXED = ["--budget", "fixed"]
 # What is added to `gambeson certify`; each step differs from the one before it in one thing.
 STEPS = {
     "loop": "--dtype float32 --memory contiguous --threads {threads}",

@@ -1,9 +1,13 @@
 """certify: what is proven of the smoothed classifier."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gambeson.cli.budget import choose_budget
+from gambeson.cli.estimate import at_once, tell_estimate
 from gambeson.cli.options import (
     Batch,
     Data,
@@ -38,17 +42,27 @@ if TYPE_CHECKING:
 def certify(
     target: Where,
     noise: Annotated[str | None, typer.Option(help="kind:scale, several by commas: gaussian:0.25,laplace:0.3")] = None,
-    radii: Annotated[
-        str | None, typer.Option(help="Decide these radii only, with as few draws as that takes: 0,0.25,0.5")
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="grid: decide customary radii with as few draws as that takes (default where a data set has them); "
+            "fixed: a radius in full precision, all draws for every image."
+        ),
     ] = None,
+    radii: Annotated[str | None, typer.Option(help="A grid of your own: 0,0.25,0.5")] = None,
     draws: Annotated[
-        int, typer.Option(help="Noisy copies that bound the class probability, n (with --radii: at most).")
+        int, typer.Option(help="Noisy copies that bound the class probability, n (for a grid: at most).")
     ] = 100_000,
     select_draws: Annotated[int, typer.Option(help="Noisy copies that pick the class, n0.")] = 100,
     alpha: Annotated[float, typer.Option(help="Failure probability of each image's certificate.")] = 0.001,
-    price: Annotated[float, typer.Option(help="With --radii: draws that one more certified radius is worth.")] = 1e7,
+    price: Annotated[
+        float | None, typer.Option(help="For a grid: draws that one more certified radius is worth (default: 1e7).")
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="For a grid: group_sequential (default) or beta_mixture.")
+    ] = None,
     stop_wrong: Annotated[
-        bool, typer.Option("--stop-wrong", help="With --radii: do not certify images whose class is wrong.")
+        bool, typer.Option("--stop-wrong", help="For a grid: do not certify images whose class is wrong.")
     ] = False,
     engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray (a Ray cluster).")] = "local",
     workers: Annotated[
@@ -67,28 +81,35 @@ def certify(
 
     Example: gambeson certify runs/mnist-stability-0.50 --noise gaussian:0.5 --every 20
     """
-    from gambeson.cli.target import numbers, record
+    from gambeson.cli.target import record
     from gambeson.evaluation import certified
 
     if threads is None and (engine == "ray" or workers not in (None, 1)):
         threads = 1
-    if radii is None and stop_wrong:
-        raise UserError("--stop-wrong goes with --radii: with a fixed budget every image gets the same draws")
     _check_engine(engine, workers, ray_address)
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     form = inference_form(dtype, memory, batch, device)
     names = [word.strip() for word in (noise or trained_noise(found.run)).split(",")]
-    grid = None if radii is None else numbers(radii, "--radii")
-    budget: dict[str, Any] = {"draws": draws, "select_draws": select_draws, "alpha": alpha, "radii": grid}
-    budget |= {"price": price, "stop_wrong": stop_wrong}
-    plans = [certified(found.model, found.data, noise=name, seed=seed, form=form, **budget) for name in names]
+    options = choose_budget(found.data.name, budget, radii, price, rule, stop_wrong)
+    options |= {"draws": draws, "select_draws": select_draws, "alpha": alpha, "seed": seed, "form": form}
+    plans = [certified(found.model, found.data, noise=name, **options) for name in names]
     natural(found)
     for name, plan in zip(names, plans, strict=True):
         largest = ", ".join(f"{key} {radius:.3f}" for key, radius in _one_sided(plan.settings["max_radius"]))
+        grid = _grid(plan.settings)
         most = "at most " if grid else ""
         typer.echo(f"{name}: {most}{draws} draws at alpha {alpha:g} certify at most {largest}")
-        evaluation = record(found, plan, f"certify {name}", engine=_engine(engine, workers, ray_address, plan))
+        title, chosen = f"certify {name}", plan.settings["form"]
+        processes = at_once(engine, workers, chosen["threads"], chosen["device"])
+        evaluation = record(
+            found, plan, title, partial(tell_estimate, found, plan, title, processes),
+            _engine(engine, workers, ray_address, plan), _watch(plan.settings),
+        )  # fmt: skip
         _tell_certified(found, evaluation, name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2])
+
+
+def _grid(settings: dict[str, Any]) -> list[float]:
+    return [] if settings["budget"] == "fixed" else settings["budget"]["radii"]
 
 
 def _check_engine(name: str, workers: int | None, ray_address: str | None) -> None:
@@ -109,6 +130,21 @@ def _engine(name: str, workers: int | None, ray_address: str | None, plan: "Eval
     if name == "ray":
         return RayCluster(Form(**plan.settings["form"]), ray_address, workers)
     return here if workers in (None, 1) else Local(workers)
+
+
+def _watch(settings: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Shown record by record, says how many draws they took and what share of them certifies the grid's middle."""
+    grid = _grid(settings) or [0.0]
+    at, seen, certified, draws = grid[len(grid) // 2], 0, 0, 0
+
+    def watch(line: dict[str, Any]) -> dict[str, Any]:
+        nonlocal seen, certified, draws
+        _, radius = _one_sided(line["radii"])[0]
+        seen, certified = seen + 1, certified + (line["correct"] and radius >= at)
+        draws += settings["select_draws"] + line.get("draws", settings["draws"])
+        return {"note": f"certified at {at:g}: {certified / seen:.3f}", "draws": draws}
+
+    return watch
 
 
 def _tell_certified(target: "Target", evaluation: str, title: str, at: list[float]) -> None:

@@ -1,53 +1,66 @@
-"""Progress with a rate and the time left: a bar on a terminal, a plain line every ten seconds elsewhere."""
+"""Progress with rates and the time left: a bar on a terminal, a plain line every ten seconds elsewhere."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Event, Thread
 from time import perf_counter
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
-Tick = Callable[..., None]  # (completed, note)
+Tick = Callable[..., None]  # (completed, note, **amounts)
 EVERY = 10.0
 
 
 @contextmanager
 def progress(title: str, total: int, unit: str = "images", done: int = 0) -> Iterator[Tick]:
-    """`tick(completed, note)`: how many of `total` are done by now, and a word on how it goes."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-            task = bar.add_task(title, total=total, completed=done, note="")
-            start = perf_counter()
+    """`tick(completed, note, draws=n)`: how many of `total` are done by now, a word on how it goes, and other amounts
+    since the start, each of which is shown as a rate.
+    """
+    console, start = Console(stderr=True), perf_counter()
 
-            def tick(completed: int, note: str = "") -> None:
-                rate = (completed - done) / max(1e-9, perf_counter() - start)
-                bar.update(task, completed=completed, note=f"{rate:,.1f} {unit}/s {note}")
-
-            yield tick
-        return
-
-    start, told = perf_counter(), perf_counter()
-
-    def line(completed: int, note: str = "") -> None:
-        nonlocal told
-        now = perf_counter()
-        if now - told < EVERY and completed < total:
-            return
-        told, rate = now, (completed - done) / max(1e-9, now - start)
+    def tick(completed: int, note: str = "", **amounts: int) -> None:
+        seconds = max(1e-9, perf_counter() - start)
+        rate = (completed - done) / seconds
         left = timedelta(seconds=round((total - completed) / rate)) if rate > 0 else "?"
-        print(
-            f"{title}: {completed}/{total}, {rate:,.1f} {unit}/s, {left} left {note}".rstrip(),
-            file=sys.stderr,
-            flush=True,
-        )
+        rates = [f"{rate:,.1f} {unit}/s", *(f"{amount / seconds:,.0f} {name}/s" for name, amount in amounts.items())]
+        show(completed, ", ".join([*rates, f"{left} left", *([note] if note else [])]))
 
-    yield line
+    with _bar(console, title, total, done) if console.is_terminal else _lines(title, total) as show:
+        yield tick
+
+
+@contextmanager
+def _bar(console: Console, title: str, total: int, done: int) -> Iterator[Callable[[int, str], None]]:
+    two_lines = "{task.description}: {task.completed}/{task.total}\n{task.fields[state]}"  # one is over 80 columns
+    with Progress(TextColumn(two_lines), BarColumn(20), console=console) as bar:
+        task = bar.add_task(title, total=total, completed=done, state="")
+        yield lambda completed, state: bar.update(task, completed=completed, state=state)
+
+
+@contextmanager
+def _lines(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """By a thread: what is done together is shown together, not when its first image arrives."""
+    latest, ended = "", Event()
+
+    def show(completed: int, state: str) -> None:
+        nonlocal latest
+        latest = f"{title}: {completed}/{total}, {state}"
+
+    def tell() -> None:
+        told, over = "", False
+        while not over:
+            over = ended.wait(EVERY)
+            if (line := latest) != told:
+                print(line, file=sys.stderr, flush=True)
+                told = line
+
+    thread = Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield show
+    finally:
+        ended.set()
+        thread.join()

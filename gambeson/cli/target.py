@@ -108,8 +108,12 @@ def record(
     title: str,
     prepare: Callable[[str], None] | None = None,
     engine: Engine = here,
+    watch: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> str:
-    """Write every record that is not there yet; returns the evaluation's id. `prepare` is told the id first."""
+    """Write every record that is not there yet; returns the evaluation's id. `prepare` is told the id first; `watch` is
+    shown every record and says what progress is told.
+    """
+    watch = watch or accuracy()
     with target.run.writing() as writer:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         device = device_of(target.model)
@@ -122,12 +126,22 @@ def record(
             prepare(writing.id)
         done = len(writing.done)
         with progress(title, len(target.data), done=done) as tick:
-            correct = 0
             for count, line in enumerate(evaluation.records(set(writing.done), engine), start=1):
                 writing.append(line)
-                correct += line["correct"]
-                tick(done + count, f"correct {correct / count:.3f}")
+                tick(done + count, **watch(line))
     return writing.id
+
+
+def accuracy() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Shown record by record, says the share of them that is correct."""
+    seen = correct = 0
+
+    def watch(line: dict[str, Any]) -> dict[str, Any]:
+        nonlocal seen, correct
+        seen, correct = seen + 1, correct + line["correct"]
+        return {"note": f"correct {correct / seen:.3f}"}
+
+    return watch
 
 
 def command() -> str:

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
+from gambeson.certificates.customary import PUBLISHED, customary
 from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError
 from gambeson.evaluation.budgets import certify_budget
+from gambeson.evaluation.pilot import pilot
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
@@ -19,7 +21,7 @@ from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.procedure import Procedure
-from gambeson.stats import Plan, plan
+from gambeson.stats import Plan, attainable, plan
 from gambeson.types import Classifier
 
 COMPANY = 32  # images whose draws share calls, where each needs few
@@ -52,11 +54,12 @@ def certified(
     data: Pairs,
     *,
     noise: str = "gaussian:0.5",
-    radii: Sequence[float] | None = None,
+    radii: Sequence[float] | Literal["customary"] | None = None,
     draws: int = 100_000,
     select_draws: int = 100,
     alpha: float = 0.001,
     price: float = 1e7,
+    rule: str = "group_sequential",
     stop_wrong: bool = False,
     seed: int = 0,
     form: Form | None = None,
@@ -65,13 +68,15 @@ def certified(
 
     noise: kind:scale in [0, 1] pixel units, `gaussian:sigma`, `laplace:b` or `uniform:half-width`. radii: None gives
     every image the same number of draws and a radius in full precision (Cohen et al. 2019, CERTIFY); a grid of radii,
-    in [0, 1] pixel units, finds out which of them each image certifies with as few draws as that takes. draws,
-    select_draws: noisy copies that bound (for a grid: at most) and that pick the class, n and n0. alpha: the failure
-    probability of each image's certificates, over everything that is claimed of it. For a grid, price: the draws that
-    one more certified radius is worth; stop_wrong: images whose selected class is wrong are not certified. form: the
-    inference form that is sampled (None: float32, channels_last where the model runs so, with the threads that torch
-    has). Records hold counts, bounds and `radii` per certificate, in [0, 1] pixel units. Raises UserError for a model
-    that is no fixed function of its input, and for an (n, alpha) with which no outcome can be certified.
+    in [0, 1] pixel units, finds out which of them each image certifies with as few draws as that takes; "customary" is
+    the grid of the data set's literature, without what so many draws cannot certify. draws, select_draws: noisy copies
+    that bound (for a grid: at most) and that pick the class, n and n0. alpha: the failure probability of each image's
+    certificates, over everything that is claimed of it. For a grid, price: the draws that one more certified radius is
+    worth; rule: "group_sequential" or "beta_mixture", see `gambeson.stats.plan`; stop_wrong: images whose selected
+    class is wrong are not certified. form: the inference form that is sampled (None: float32, channels_last where the
+    model runs so, with the threads that torch has). Records hold counts, bounds and `radii` per certificate, in [0, 1]
+    pixel units. Raises UserError for a model that is no fixed function of its input, and for an (n, alpha) with which
+    no outcome can be certified.
     """
     data = examples(data)
     certify_budget(draws, select_draws, alpha)
@@ -81,13 +86,16 @@ def certified(
     budget: Any = "fixed"
     largest = smoothed.largest_radii(draws, alpha, values)
     begin = partial(_fixed, smoothed, {"select_draws": select_draws, "draws": draws, "alpha": alpha})
+    made: Plan | None = None
     if radii is not None:
-        made = plan(thresholds(smoothed, radii, values), alpha=alpha, cap=draws, price=price)
+        if isinstance(radii, str):
+            radii = _customary(radii, smoothed, data, largest, alpha, draws, rule)
+        made = plan(thresholds(smoothed, radii, values), alpha=alpha, cap=draws, price=price, rule=rule)
         _reachable(radii, made)
         budget = {
             "radii": [float(radius) for radius in radii],
             "looks": list(made.looks),
-            "rule": "group_sequential",
+            "rule": rule,
             "price": price,
             "stop_wrong": stop_wrong,
         }
@@ -107,7 +115,27 @@ def certified(
         "rounding_distance": smoothed.rounding_distance(values),
     }
     batch = 1 if radii is None else COMPANY
-    return Evaluation("certified", settings, data, batch, Judge(smoothed, begin), flags)
+    tried = partial(
+        pilot, smoothed, data, select_draws=select_draws, draws=draws, plan=made, stop_wrong=stop_wrong
+    )  # fmt: skip
+    return Evaluation("certified", settings, data, batch, Judge(smoothed, begin), flags, tried)
+
+
+def _customary(
+    word: str, smoothed: Smoothed, data: Dataset, largest: dict[str, float], alpha: float, draws: int, rule: str
+) -> list[float]:
+    """The data set's customary radii, as far as unanimous draws certify them."""
+    if word != "customary":
+        raise UserError(f"radii is {word!r}; give numbers, 'customary', or None for full precision")
+    if data.name not in PUBLISHED:
+        raise UserError(f"{data.name} has no customary radii ({', '.join(PUBLISHED)} have): give radii")
+    tight = smoothed.certificates()[0]
+    near = [r for r in customary(data.name, tight.norm, largest[tight.name]) if r <= largest[tight.name]]
+    least = thresholds(smoothed, near, data.images[0].numel())
+    found = [r for r, p in zip(near, least, strict=True) if attainable(p, alpha=alpha, cap=draws, rule=rule)]
+    if not found:
+        raise UserError(f"draws is {draws} at alpha {alpha:g}: even if all agreed, {rule} would certify no radius")
+    return found
 
 
 def _reachable(radii: Sequence[float], made: Plan) -> None:

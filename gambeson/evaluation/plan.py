@@ -1,7 +1,7 @@
 """What every evaluation is: settings, flags, and records that come one by one; nothing is written here."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from gambeson.data import Dataset
 from gambeson.engines import Batch, Engine, Judge, here
 from gambeson.errors import RunError, UserError
+from gambeson.evaluation.pilot import Estimate
 from gambeson.models.guards import Flag, require, undisturbed
 from gambeson.models.modes import device_of, evaluating
 from gambeson.types import Classifier
@@ -30,6 +31,7 @@ class Evaluation:
     batch: int
     judge: Judge
     flags: list[Flag] = field(default_factory=list)
+    pilot: Callable[[list[int]], Estimate | None] = lambda _: None  # what these rows will cost, tried on a few
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for flag in self.flags:

@@ -54,7 +54,7 @@ def recomputer(smoothed: Smoothed, settings: dict[str, Any], values: int) -> Cal
     made: Plan | None = None
     if budget != "fixed":
         least = thresholds(smoothed, budget["radii"], values)
-        made = plan(least, alpha=alpha, price=budget["price"], looks=budget["looks"])
+        made = plan(least, alpha=alpha, price=budget["price"], rule=budget["rule"], looks=budget["looks"])
 
     def by_counts(record: dict[str, Any], counts: NDArray[np.int64]) -> tuple[float, dict[str, float]] | str:
         if made is None:

@@ -2,9 +2,8 @@
 
 import numpy as np
 
+from gambeson.certificates.customary import customary
 from gambeson.reports.series import Array, Certified
-
-CUSTOMARY = {"mnist": 1.58, "cifar10": 36 / 255}  # l2 radii at which the literature compares
 
 
 def counts_at(series: Certified, radii: Array, *, real: bool = False) -> Array:
@@ -43,11 +42,8 @@ def average_radius(series: Certified) -> float | None:
 
 
 def grid(series: Certified, dataset: str | None) -> list[float]:
-    """Every multiple of 0.25 up to the largest radius, and the data set's customary l2 radius."""
+    """The customary radii up to the largest one, and those that were decided."""
     largest = series.max_radius
     if largest is None or not np.isfinite(largest):
         largest = float(max(series.radius.max(initial=0.0), 0.0))
-    radii = {0.25 * step for step in range(int(largest / 0.25) + 1)} | set(series.grid or ())
-    if series.norm == "l2" and dataset in CUSTOMARY:
-        radii.add(CUSTOMARY[dataset])
-    return sorted(radii)
+    return sorted({*customary(dataset, series.norm, largest), *(series.grid or ())})

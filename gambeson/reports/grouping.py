@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gambeson.reports.curves import CUSTOMARY
+from gambeson.certificates.customary import published
 from gambeson.reports.naming import headlines
 from gambeson.reports.series import Certified, Images, Source
 from gambeson.reports.shares import Share
@@ -30,12 +30,10 @@ def by_data_and_norm(sources: Sequence[Source]) -> dict[tuple[str | None, str], 
 
 
 def fixed_radii(entries: Sequence[Entry], dataset: str | None) -> list[float]:
-    """The radii at which a group is compared: those of `FIXED` that somebody reaches, and the customary one."""
+    """The radii at which a group is compared: those of `FIXED` and the published ones that somebody reaches."""
     largest = max(float(series.radius.max(initial=0.0)) for _, series in entries)
     radii = {radius for radius in FIXED if radius <= largest} or {FIXED[0]}
-    if dataset in CUSTOMARY and entries[0][1].norm == "l2" and CUSTOMARY[dataset] <= largest:
-        radii.add(CUSTOMARY[dataset])
-    return sorted(radii)
+    return sorted(radii | {radius for radius in published(dataset, entries[0][1].norm) if radius <= largest})
 
 
 def natural(source: Source, images: Images | None = None) -> Share | None:

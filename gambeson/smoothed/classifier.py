@@ -89,13 +89,15 @@ class SmoothedClassifier:
         select_draws: int = 100,
         alpha: float = 0.001,
         price: float = 1e7,
+        rule: str = "group_sequential",
     ) -> Certification:
         """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision."""
         images, smoothed = self._ready(x)
         if radii is None:
             work = [fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images]
         else:
-            made = plan(thresholds(smoothed, radii, images[0].numel()), alpha=alpha, cap=draws, price=price)
+            least = thresholds(smoothed, radii, images[0].numel())
+            made = plan(least, alpha=alpha, cap=draws, price=price, rule=rule)
             work = [grid(smoothed, image, select_draws=select_draws, plan=made) for image in images]
         records = together(smoothed, work, images, [_name(smoothed, image) for image in images])
         tight = smoothed.certificates()[0].name

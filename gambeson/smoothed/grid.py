@@ -67,18 +67,17 @@ def thresholds(smoothed: "Smoothed", radii: Sequence[float], values: int) -> lis
 
 def _threshold(smoothed: "Smoothed", radius: float, values: int) -> float:
     """Bisect over the floats: the radius grows with the probability, and is rounded down."""
-    name = smoothed.certificates()[0].name
+    tight, noise = smoothed.certificates()[0], smoothed.noise.noise
+
+    def reaches(p: float) -> bool:
+        return float(tight.radius(smoothed.less_tau(p, values), None, noise.scale)) >= max(radius, nextafter(0, inf))
+
     low, high = 0.5, 1.0
-    if not _reaches(smoothed, nextafter(high, 0), values, name, radius):
-        noise = smoothed.noise.noise.name
-        raise UserError(f"radius {radius:g} cannot be certified with {noise} by any number of draws; leave it out")
+    if not reaches(nextafter(high, 0)):
+        raise UserError(f"radius {radius:g} cannot be certified with {noise.name} by any number of draws; leave it out")
     while (middle := (low + high) / 2) not in (low, high):
-        low, high = (low, middle) if _reaches(smoothed, middle, values, name, radius) else (middle, high)
+        low, high = (low, middle) if reaches(middle) else (middle, high)
     return high
-
-
-def _reaches(smoothed: "Smoothed", p: float, values: int, name: str, radius: float) -> bool:
-    return smoothed.one_sided_radii(smoothed.less_tau(p, values))[name] >= max(radius, nextafter(0, inf))
 
 
 def _why(plan: Plan, look: int, level: int) -> str:

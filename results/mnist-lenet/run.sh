@@ -13,7 +13,7 @@ sigmas="0.50 1.00 0.25"
 train() { [ -f "$1/header.json" ] || gambeson train "$1" --out "$1"; }  # weights are kept with the results
 
 evaluate() { # run, noise
-  gambeson certify "$1" --noise "$2" --every 20 $form
+  gambeson certify "$1" --noise "$2" --every 20 --budget fixed $form
   gambeson attack "$1" --noise "$2" --norm l2 --eps 0,0.5,1,1.5,2,2.5 --every 100 --keep 4 $form
   gambeson attack "$1" --noise "$2" --norm linf --eps 0,0.05,0.1,0.15,0.2 --every 100 --keep 4 $form
 }

@@ -1,18 +1,71 @@
-"""Plain lines where there is no terminal: a rate, the time left, and an end."""
+"""Plain lines where there is no terminal: rates, the time left, and an end; on a terminal the same beside a bar."""
 
 import re
+import time
+
+import pytest
+from rich.console import Console
 
 from gambeson.cli import progress
 
 
-def test_plain_lines(capsys, monkeypatch) -> None:
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass when a test says so."""
     now = [0.0]
     monkeypatch.setattr(progress, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_plain_lines_are_told_while_it_runs_and_at_the_end(capsys, monkeypatch, clock) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.01)
     with progress.progress("certify", 100, done=40) as tick:
-        for completed in range(41, 101):
-            now[0] += 1
-            tick(completed, "correct 0.5")
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 6  # one in ten seconds
-    assert lines[0] == "certify: 50/100, 1.0 images/s, 0:00:50 left correct 0.5"  # its own rate, not that of the 40
-    assert re.fullmatch(r"certify: 100/100, 1\.0 images/s, 0:00:00 left correct 0\.5", lines[-1])
+        assert capsys.readouterr().err == ""
+        clock[0] = 10.0
+        tick(41, "correct 0.5", draws=100)
+        tick(50, "correct 0.5", draws=20_000)
+        time.sleep(0.2)
+        lines = capsys.readouterr().err.splitlines()
+        # Its own rate, not that of the 40 that were there before; never twice.
+        assert lines[-1] == "certify: 50/100, 1.0 images/s, 2,000 draws/s, 0:00:50 left, correct 0.5"
+        assert len(lines) <= 2
+        clock[0] = 60.0
+        tick(100, "correct 0.5", draws=60_000)
+    assert capsys.readouterr().err == "certify: 100/100, 1.0 images/s, 1,000 draws/s, 0:00:00 left, correct 0.5\n"
+
+
+def test_what_is_done_together_is_one_line(capsys, clock) -> None:
+    with progress.progress("clean", 32) as tick:
+        clock[0] = 16.0
+        for completed in range(1, 33):
+            tick(completed)
+    assert capsys.readouterr().err == "clean: 32/32, 2.0 images/s, 0:00:00 left\n"
+
+
+def test_a_stop_says_how_far_it_came(capsys) -> None:
+    def stopped() -> None:
+        with progress.progress("certify", 9) as tick:
+            tick(3)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert capsys.readouterr().err.startswith("certify: 3/9, ")
+
+
+def test_nothing_to_do_is_nothing_to_tell(capsys) -> None:
+    with progress.progress("certify", 9, done=9):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_of_80_columns_shows_everything(capsys, monkeypatch, clock) -> None:
+    monkeypatch.setattr(
+        progress, "Console", lambda stderr: Console(stderr=stderr, force_terminal=True, width=80, color_system=None)
+    )
+    with progress.progress("certify gaussian:0.25", 500) as tick:
+        clock[0] = 40.0
+        tick(320, "certified at 0.75: 0.812", draws=1_320_000)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert "certify gaussian:0.25: 320/500" in shown
+    assert "8.0 images/s, 33,000 draws/s, 0:00:22 left, certified at 0.75: 0.812" in shown

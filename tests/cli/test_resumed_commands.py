@@ -7,7 +7,10 @@ import time
 from gambeson.jsonl import read_lines
 from gambeson.records import Run
 
-WORDS = ("--noise", "gaussian:0.25", "--draws", 2000, "--select-draws", 20, "--limit", 30, "--threads", 1)
+WORDS = (
+    "--noise", "gaussian:0.25", "--budget", "fixed", "--draws", 2000, "--select-draws", 20, "--limit", 30,
+    "--threads", 1,
+)  # fmt: skip
 
 
 def without_seconds(run) -> list[dict]:

@@ -1,6 +1,10 @@
 """A grid of radii over a data set: the same table as a fixed budget's, with fewer draws, resumed to the bit."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from scipy.stats import norm
 
 from gambeson.errors import UserError
 from gambeson.evaluation import certified
@@ -29,10 +33,13 @@ def test_records_and_settings_are_complete(trained) -> None:
         assert all(0 <= record["radii_real"][n] <= r <= settings["max_radius"][n] for n, r in record["radii"].items())
 
 
-def test_the_table_is_that_of_a_fixed_budget(trained) -> None:
+@pytest.mark.parametrize("rule", ["group_sequential", "beta_mixture"])
+def test_the_table_is_that_of_a_fixed_budget(trained, rule) -> None:
     data = trained.data.subset(range(40))
     full = list(certified(trained.model, data, **SMALL))
-    grid = list(certified(trained.model, data, radii=RADII, price=1e6, **SMALL))
+    evaluation = certified(trained.model, data, radii=RADII, price=1e6, rule=rule, **SMALL)
+    assert check_settings("certified", evaluation.settings)["budget"]["rule"] == rule
+    grid = list(evaluation)
     assert [r["selected"] for r in grid] == [r["selected"] for r in full]
     assert all(abs(a - b) <= 1 for a, b in zip(counted(grid), counted(full), strict=True))
     assert sum(r["draws"] for r in grid) < 40 * 5_000 / 2
@@ -63,3 +70,53 @@ def test_wrong_images_can_be_left_alone(trained) -> None:
 def test_a_radius_out_of_reach_is_refused_before_anything_is_drawn(trained) -> None:
     with pytest.raises(UserError, match=r"radius 0\.9 is out of reach of 5000 draws"):
         certified(trained.model, trained.data, radii=[0.0, 0.9], **SMALL)
+
+
+def named(trained, name):
+    return replace(trained.data.subset(range(2)), name=name)
+
+
+@pytest.mark.parametrize("rule", ["group_sequential", "beta_mixture"])
+@pytest.mark.parametrize(
+    ("name", "draws", "more"), [("digits", 50, set()), ("mnist", 20_000, {1.58}), ("cifar10", 1_000, {36 / 255})]
+)
+def test_the_customary_grid_ends_where_unanimous_draws_do(trained, name, draws, more, rule) -> None:
+    options = {"noise": "gaussian:0.5", "draws": draws, "rule": rule}
+    evaluation = certified(trained.model, named(trained, name), radii="customary", **options)
+    found = evaluation.settings["budget"]["radii"]
+    candidates = sorted({0.25 * step for step in range(10)} | more)
+    assert found == candidates[: len(found)]
+    # P(all n hit) = t^n; the mixture asks for the mean of (theta / t)^n over theta in (t, 1) to be 1 / alpha.
+    for radius in candidates:
+        t = norm.cdf(radius / 0.5)
+        with np.errstate(divide="ignore"):
+            evidence = (1 - t ** (draws + 1)) / ((draws + 1) * (1 - t) * t**draws)
+        reached = t**draws <= 0.001 if rule == "group_sequential" else evidence >= 1000
+        assert (radius in found) == reached
+
+
+def test_l1_has_no_radius_of_l2(trained) -> None:
+    evaluation = certified(trained.model, named(trained, "mnist"), noise="laplace:1", radii="customary", draws=1_000)
+    assert 1.58 not in evaluation.settings["budget"]["radii"]
+    assert evaluation.settings["budget"]["radii"][-1] > 1.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"radii": "customary"}, "blobs has no customary radii .mnist, .*: give radii"),
+        ({"radii": "0,1"}, "radii is '0,1'; give numbers, 'customary'"),
+        ({"radii": RADII, "rule": "pocock"}, "rule is 'pocock'; it must be one of group_sequential, beta_mixture"),
+    ],
+)
+def test_what_is_no_grid_is_refused(trained, options, message) -> None:
+    with pytest.raises(UserError, match=message):
+        certified(trained.model, trained.data, **SMALL, **options)
+
+
+def test_draws_that_certify_nothing_under_a_rule_are_refused(trained) -> None:
+    """Ten of ten are enough for a fixed budget, not for a bound at any time."""
+    options = {"radii": "customary", "noise": "gaussian:0.5", "draws": 11}
+    assert certified(trained.model, named(trained, "digits"), **options).settings["budget"]["radii"] == [0.0]
+    with pytest.raises(UserError, match="even if all agreed, beta_mixture would certify no radius"):
+        certified(trained.model, named(trained, "digits"), rule="beta_mixture", **options)

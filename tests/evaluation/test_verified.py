@@ -12,10 +12,13 @@ from gambeson.evaluation.verified import on_fresh_noise, recomputer
 SMALL = {"noise": "gaussian:0.3", "draws": 2_000, "select_draws": 50, "alpha": 0.01}
 
 
-@pytest.fixture(params=[None, [0.0, 0.1, 0.2]], ids=["fixed", "grid"])
+GRID = {"radii": [0.0, 0.1, 0.2], "price": 1e5}
+
+
+@pytest.fixture(params=[{}, GRID, {**GRID, "rule": "beta_mixture"}], ids=["fixed", "grid", "beta_mixture"])
 def evidence(request, trained):
     data = trained.data.subset(range(25))
-    evaluation = certified(trained.model, data, radii=request.param, price=1e5, **SMALL)
+    evaluation = certified(trained.model, data, **request.param, **SMALL)
     smoothed = smooth(trained.model, data, noise="gaussian:0.3", seed=0, form=None, classes=3)
     return smoothed, evaluation.settings, data, list(evaluation)
 
@@ -75,3 +78,15 @@ def test_without_a_seed_the_noise_is_new(evidence) -> None:
     smoothed, _, data, records = evidence
     seeds = {on_fresh_noise(smoothed, data.pixels([0]), records[:1], draws=10, alpha=0.01)[0].seed for _ in range(3)}
     assert len(seeds) == 3
+
+
+def test_records_of_another_rule_are_found_out(trained) -> None:
+    """Where the rules differ, a bound by one is not the bound by the other."""
+    data = trained.data.subset(range(40))
+    smoothed = smooth(trained.model, data, noise="gaussian:0.3", seed=0, form=None, classes=3)
+    evaluation = certified(trained.model, data, radii=[0.025 * step for step in range(20)], price=1e6, **SMALL)
+    settings, records = evaluation.settings, list(evaluation)
+    other = {**settings, "budget": {**settings["budget"], "rule": "beta_mixture"}}
+    values = data.images[0].numel()
+    assert not any(map(recomputer(smoothed, settings, values), records))
+    assert any(map(recomputer(smoothed, other, values), records))

@@ -67,3 +67,4 @@ def test_grid_holds_quarters_up_to_the_largest_radius_and_the_customary_one():
     assert grid(one, "mnist") == [0.0, 0.25, 0.5, 0.75, 1.0, 1.58]
     assert grid(one, "cifar10") == [0.0, 36 / 255, 0.25, 0.5, 0.75, 1.0]
     assert grid(series([0], [0], [0.4], norm="l1"), "mnist") == [0.0, 0.25]
+    assert grid(series([0], [0], [0.4]), "folder:photos") == [0.0, 0.25]

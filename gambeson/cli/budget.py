@@ -1,0 +1,28 @@
+"""Which budget a certification gets: a grid of radii, decided with as few draws as that takes, or all draws always."""
+
+from typing import Any
+
+from gambeson.errors import UserError
+
+
+def choose_budget(
+    dataset: str, budget: str | None, radii: str | None, price: float | None, rule: str | None, stop_wrong: bool
+) -> dict[str, Any]:
+    """What `gambeson.certified` is told; a grid by default where there is one. Refuses what contradicts itself."""
+    from gambeson.certificates.customary import PUBLISHED
+    from gambeson.cli.target import numbers
+
+    if budget not in (None, "grid", "fixed"):
+        raise UserError(f"--budget is {budget!r}; it must be grid or fixed")
+    own = {"--radii": radii, "--price": price, "--rule": rule, "--stop-wrong": stop_wrong or None}
+    given = [name for name, value in own.items() if value is not None]
+    if budget == "fixed":
+        if given:
+            raise UserError(f"{given[0]} goes with a grid of radii, not with --budget fixed: leave one of them out")
+        return {}
+    if radii is None and dataset not in PUBLISHED:
+        if budget or given:
+            raise UserError(f"{dataset} has no customary radii ({', '.join(PUBLISHED)} have): give --radii 0,0.25,0.5")
+        return {}
+    grid = {"radii": "customary" if radii is None else numbers(radii, "--radii"), "stop_wrong": stop_wrong}
+    return grid | {name: value for name, value in (("price", price), ("rule", rule)) if value is not None}

@@ -1,0 +1,99 @@
+"""Which budget a certification gets, and what it says before and while it runs."""
+
+import re
+
+import pytest
+
+from gambeson.cli.budget import choose_budget
+from gambeson.cli.estimate import at_once, in_words
+from gambeson.errors import UserError
+from gambeson.evaluation import pilot
+from gambeson.evaluation.pilot import Estimate
+from gambeson.records import Run
+
+NONE = {"budget": None, "radii": None, "price": None, "rule": None, "stop_wrong": False}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "told"),
+    [
+        ("mnist", {}, {"radii": "customary", "stop_wrong": False}),
+        ("folder:photos", {}, {}),
+        ("mnist", {"budget": "fixed"}, {}),
+        ("folder:photos", {"radii": "0,1/4"}, {"radii": [0.0, 0.25], "stop_wrong": False}),
+        ("cifar10", {"price": 1e5, "stop_wrong": True}, {"radii": "customary", "price": 1e5, "stop_wrong": True}),
+        ("digits", {"rule": "beta_mixture"}, {"radii": "customary", "rule": "beta_mixture", "stop_wrong": False}),
+    ],
+)
+def test_a_grid_is_the_default_where_there_is_one(dataset, options, told) -> None:
+    assert choose_budget(dataset, **{**NONE, **options}) == told
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "message"),
+    [
+        ("mnist", {"budget": "adaptive"}, "--budget is 'adaptive'; it must be grid or fixed"),
+        ("mnist", {"budget": "fixed", "radii": "0,1"}, "--radii goes with a grid of radii, not with --budget fixed"),
+        ("mnist", {"budget": "fixed", "price": 1e7}, "--price goes with a grid"),
+        ("mnist", {"budget": "fixed", "rule": "beta_mixture"}, "--rule goes with a grid"),
+        ("mnist", {"budget": "fixed", "stop_wrong": True}, "--stop-wrong goes with a grid"),
+        ("folder:photos", {"budget": "grid"}, "folder:photos has no customary radii .*: give --radii"),
+        ("folder:photos", {"stop_wrong": True}, "folder:photos has no customary radii"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(dataset, options, message) -> None:
+    with pytest.raises(UserError, match=message):
+        choose_budget(dataset, **{**NONE, **options})
+
+
+@pytest.mark.parametrize(
+    ("estimate", "options", "words"),
+    [
+        (Estimate(500, 4_130, 20_555), {}, "about 4,100 draws an image (2.1 M in all), 21,000 draws/s: about 1.7 min"),
+        (Estimate(10, 100_100, 31), {"adaptive": False}, "100,100 draws an image (1 M in all), 31 draws/s: about 9 h"),
+        (Estimate(7, 1_000, 700), {}, "about 1,000 draws an image (7,000 in all), 700 draws/s: about 10 s"),
+        (Estimate(1, 10, 99), {}, "about 10 draws an image (10 in all), 99 draws/s: about 1 s"),
+        (Estimate(10_000, 21_400, 900), {"processes": 4}, "(210 M in all), 900 draws/s in each of 4 processes: about 17 h"),  # noqa: E501
+    ],
+)  # fmt: skip
+def test_an_estimate_in_words(estimate, options, words) -> None:
+    assert in_words(estimate, **options).endswith(words)
+
+
+def test_more_processes_than_places_are_no_faster(monkeypatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert [at_once("local", workers, 2, "cpu") for workers in (None, 1, 3, 4, 50)] == [1, 1, 3, 4, 4]
+    assert [at_once("ray", workers, 2, "cpu") for workers in (None, 50)] == [1, 50]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert at_once("local", 4, 1, "cuda") == 2
+
+
+def test_a_certification_tells_what_it_will_take_and_what_it_takes(gambeson, run, monkeypatch) -> None:
+    monkeypatch.setattr(pilot, "FEW_CALLS", 1)
+    monkeypatch.setattr(pilot, "FEW_SECONDS", 0)
+    words = ("certify", run, "--noise", "gaussian:0.25", "--draws", 20_000, "--every", 3, "--threads", 1)
+    done = gambeson(*words)
+    assert done.status == 0, done.err
+    (certified,) = Run.open(run).evaluations("certified")
+    assert certified["settings"]["budget"]["radii"] == [0.0, 0.25, 0.5, 0.75]
+    records = Run.open(run).records(certified["id"])
+    told = re.search(r"certify gaussian:0.25: about ([\d,]+) draws an image .*draws/s: about ", done.err)
+    mean = 100 + sum(record["draws"] for record in records) / len(records)
+    assert mean / 2 < float(told[1].replace(",", "")) < mean * 2
+    middle = sum(record["correct"] and record["radii"]["gaussian_l2"] >= 0.5 for record in records) / len(records)
+    whole = f"{len(records)}/{len(records)}"
+    assert re.search(rf"{whole}, .* images/s, [\d,]+ draws/s, .* certified at 0.5: {middle:.3f}", done.err)
+    again = gambeson(*words)
+    assert (again.status, again.out) == (0, done.out)
+    assert "draws an image" not in again.err  # nothing is left to be estimated
+
+
+def test_full_precision_is_a_word_away(gambeson, run) -> None:
+    words = ("--noise", "gaussian:0.25", "--draws", 300, "--select-draws", 20, "--limit", 5)
+    assert gambeson("certify", run, "--budget", "fixed", *words).status == 0
+    (certified,) = Run.open(run).evaluations("certified")
+    assert certified["settings"]["budget"] == "fixed"
+    assert gambeson("certify", run, "--rule", "beta_mixture", *words).status == 0
+    rules = {e["settings"]["budget"]["rule"] for e in Run.open(run).evaluations("certified")[1:]}
+    assert rules == {"beta_mixture"}
+    assert gambeson("verify", run, "--images", 3, "--draws", 300).out.count("stands") == 2
