@@ -120,13 +120,16 @@ def record(
         )
         if prepare is not None:
             prepare(writing.id)
-        done = len(writing.done)
+        done, partial = len(writing.done), writing.partial
         with progress(title, len(target.data), done=done) as tick:
             correct = 0
-            for count, line in enumerate(evaluation.records(set(writing.done), engine), start=1):
+            for count, line in enumerate(
+                evaluation.records(set(writing.done), engine, partial.read(), partial.keep), start=1
+            ):
                 writing.append(line)
                 correct += line["correct"]
                 tick(done + count, f"correct {correct / count:.3f}")
+        partial.forget()
     return writing.id
 
 
