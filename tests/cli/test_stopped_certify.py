@@ -89,6 +89,17 @@ def test_signals_end_the_run_with_one_clear_line(run: Path, signals: list, statu
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_run_of_several_workers(run: Path, how: signal.Signals) -> None:
+    expected = records(whole(run, FIXED))
+    assert stop(run, FIXED, 0.0, how, workers=2) == 128 + how
+    assert "the same command goes on" in log(run)
+    assert "Traceback" not in log(run)
+    assert kept(run) > 0
+    finish(run, FIXED)
+    assert records(run) == expected
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_what_is_at_work_when_the_signal_comes_is_kept(run: Path, how: signal.Signals) -> None:
     """A slice would last for a quarter of an hour; nothing is on the disk before the signal."""
     process = certify(run, LONG, slice_seconds=1000.0)
