@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from gambeson.engines import Batch, Engine, here
+from gambeson.engines import Batch, Engine, Over, here
 from gambeson.engines.local import Local
 from gambeson.engines.ray_cluster import RayCluster
 from gambeson.inference import Form
@@ -40,7 +40,7 @@ RECORD: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Nothing:
-    def __call__(self, images: torch.Tensor) -> list[dict[str, Any]]:
+    def __call__(self, images: torch.Tensor, over: Over) -> list[dict[str, Any]]:
         return [RECORD] * len(images)
 
 
@@ -50,7 +50,8 @@ def cost(engine: Engine) -> dict[str, float]:
 
     start = perf_counter()
     image = torch.zeros(1, 3, 224, 224, dtype=torch.uint8)
-    judged = iter(engine(Nothing(), (Batch(number, image) for number in range(BATCHES))))
+    batches = (Batch(number, image) for number in range(BATCHES))
+    judged = iter(engine(Nothing(), lambda: next(batches, None)))
     next(judged)
     first = perf_counter()
     sum(1 for _ in judged)

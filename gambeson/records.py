@@ -2,9 +2,10 @@
 
 A run is a folder; `header.json` says what model it is about, `evaluations/<id>.json` what was asked of it, and
 `records.jsonl` holds one line per example and evaluation, appended and flushed, so that a run that is killed at
-any moment goes on where it stopped: a torn last line is dropped, what is recorded is not done again. An
-evaluation's id is a hash of its kind, settings and data, hence the same command always resumes the same evaluation
-and a changed setting starts a new one.
+any moment goes on where it stopped: a torn last line is dropped, what is recorded is not done again, and what was
+counted of images that are not finished waits in `partial.jsonl` (`gambeson.partial`). An evaluation's id is a hash of
+its kind, settings and data, hence the same command always resumes the same evaluation and a changed setting starts a
+new one.
 """
 
 import fcntl
@@ -19,6 +20,7 @@ from typing import IO, Any
 
 from gambeson.errors import UserError
 from gambeson.jsonl import append, as_line, drop_torn_line, numbered_lines, read_json, read_lines, write_json
+from gambeson.partial import Partial
 from gambeson.schema import (
     Header,
     as_check,
@@ -164,17 +166,20 @@ class Writer:
                 f"{path} was begun with {differs}, and the last bits of logits may differ: "
                 "go on there, or use another run folder"
             )
-        return Evaluation(name, kind, self.file, done)
+        return Evaluation(name, kind, self.file, done, Partial(self.run.path / "partial.jsonl", name))
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation being written: `done` holds the indices that need no work any more."""
+    """One evaluation being written: `done` holds the indices that need no work any more, `partial` what was counted of
+    others.
+    """
 
     id: str
     kind: str
     file: IO[bytes]
     done: set[int]
+    partial: Partial
 
     def append(self, record: dict[str, Any]) -> None:
         record = check_record(self.kind, {"evaluation": self.id, **record})

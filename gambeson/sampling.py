@@ -80,12 +80,24 @@ def count(
     return counts(served, [Request(image, key, draws, first)], noise=noise, classes=classes)[0]
 
 
-def counts(served: Served, requests: Sequence[Request], *, noise: Lattice, classes: int) -> list[Counts]:
-    """Class counts of every request; the requests share the calls of `served`, all images of one shape."""
+def counts(
+    served: Served,
+    requests: Sequence[Request],
+    *,
+    noise: Lattice,
+    classes: int,
+    over: Callable[[], bool] = lambda: False,
+) -> list[Counts]:
+    """Class counts of every request; the requests share the calls of `served`, all images of one shape.
+
+    over: asked after every call; once it is true, the rest is left: the last requests have fewer draws than they ask
+    for, or none. Requests for that rest alone, in the same order, see the very calls that were left.
+    """
     if not requests:
         return []
     device = served.form.device
     total = torch.zeros(len(requests) * (classes + 1), dtype=torch.int64, device=device)
+    drawn = np.zeros(len(requests), np.int64)
     images = served.form.zeros(tuple(requests[0].image.shape))
     with _ahead(_calls(requests, noise, served.form.batch), served.form) as start:
         coming = start()
@@ -94,8 +106,11 @@ def counts(served: Served, requests: Sequence[Request], *, noise: Lattice, class
             torch.div(torch.from_numpy(call.cells).to(device), noise.levels, out=images)
             coming = start()  # from here on `cells` is written again
             _add_votes(total, served(images)[: len(call.owner)], torch.from_numpy(call.owner), classes)
+            drawn += np.bincount(call.owner, minlength=len(requests))
+            if over():
+                break
     table = total.reshape(len(requests), classes + 1)[:, :classes].cpu().numpy()
-    return [Counts(row, request.draws) for row, request in zip(table, requests, strict=True)]
+    return [Counts(row, draws) for row, draws in zip(table, drawn.tolist(), strict=True)]
 
 
 def to_lattice(pixels: Tensor, levels: int) -> Tensor:

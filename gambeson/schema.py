@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gambeson.errors import UserError
 
@@ -145,6 +145,30 @@ class CertifiedRecord(Record):
     stopped: str | None = None
 
 
+class Counted(Strict):
+    """Class counts of the first `draws` draws that were asked of an image's `stage` from draw `first` on."""
+
+    index: int
+    stage: str
+    first: Annotated[int, Field(ge=0)]
+    draws: Positive
+    counts: list[Annotated[int, Field(ge=0)]]
+
+    @model_validator(mode="after")
+    def _add_up(self) -> "Counted":
+        if sum(self.counts) > self.draws:
+            raise ValueError(f"the counts add up to {sum(self.counts)}, more than {self.draws} draws")
+        return self
+
+
+class Slice(Strict):
+    """One line of partial.jsonl: what a slice of work brought; `seconds` of each of its images so far."""
+
+    evaluation: str
+    seconds: Annotated[float, Field(ge=0)]
+    images: list[Counted]
+
+
 class Evaluation(Strict):
     """What was asked of a run: evaluations/<id>.json."""
 
@@ -192,6 +216,11 @@ def check_record(kind: str, record: dict[str, Any]) -> dict[str, Any]:
     return _written(RECORDS[kind], record, f"a record of kind {kind!r}")
 
 
+def check_slice(value: dict[str, Any]) -> dict[str, Any]:
+    """A line of partial counts about to be written."""
+    return _written(Slice, value, "partial counts")
+
+
 def as_header(value: dict[str, Any], where: str) -> dict[str, Any]:
     """What was read at `where`, unchanged; what is no header is a UserError that says where, and so for the others."""
     return _read(Header, value, where, "restore the file, or start a new run")
@@ -203,6 +232,10 @@ def as_evaluation(value: dict[str, Any], where: str) -> dict[str, Any]:
 
 def as_check(value: dict[str, Any], where: str) -> dict[str, Any]:
     return _read(Check, value, where, "remove the line and check again")
+
+
+def as_slice(value: dict[str, Any], where: str) -> dict[str, Any]:
+    return _read(Slice, value, where, "remove the line and run again")
 
 
 def as_record(value: dict[str, Any], where: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -330,7 +331,7 @@ def test_what_a_full_disk_did_not_take_is_not_written_later(run: Run, monkeypatc
             def __getattr__(self, name: str) -> Any:
                 return getattr(self.file, name)
 
-        full = type(evaluation)(evaluation.id, "clean", Full(evaluation.file), evaluation.done)
+        full = replace(evaluation, file=Full(evaluation.file))
         with pytest.raises(RunError, match="No space left on device"):
             full.append(clean_record(1))
         evaluation.append(clean_record(2))

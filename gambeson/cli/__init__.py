@@ -1,6 +1,9 @@
 """The command line: parse, call, print. The only part of Gambeson that writes to disk on its own account."""
 
+import signal
 import sys
+import threading
+from types import FrameType
 
 import typer
 from rich.console import Console
@@ -9,6 +12,8 @@ from gambeson import __version__
 from gambeson.allocator import keep_freed_memory
 from gambeson.cli import attack, certify, check, predict, prepare, publish, quickstart, verify
 from gambeson.errors import RunError, UserError
+
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,9 +45,13 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 
 def main() -> None:
-    """Exit status 0 done, 1 a run failed, 2 the user's mistake; one clear line, no traceback for either."""
+    """Exit status 0 done, 1 a run failed, 2 the user's mistake, 130 Ctrl-C, 143 SIGTERM; one clear line, never a
+    traceback.
+    """
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     keep_freed_memory()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except UserError as error:
@@ -67,9 +76,14 @@ def main() -> None:
         _fail(console, f"{error}; give a smaller --batch")
         sys.exit(1)
     except SystemExit as leaving:  # how typer passes a Ctrl-C on
-        if leaving.code == 130:
+        if leaving.code in (INTERRUPTED, TERMINATED):
             console.print("stopped; the same command goes on where this one ended")
         raise
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM leaves like Ctrl-C: through every cleaning up, what is recorded complete."""
+    sys.exit(TERMINATED)
 
 
 def _fail(console: Console, error: BaseException | str) -> None:

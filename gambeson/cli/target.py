@@ -124,11 +124,13 @@ def record(
         )
         if prepare is not None:
             prepare(writing.id)
-        done = len(writing.done)
+        done, partial = len(writing.done), writing.partial
         with progress(title, len(target.data), done=done) as tick:
-            for count, line in enumerate(evaluation.records(set(writing.done), engine), start=1):
+            lines = evaluation.records(set(writing.done), engine, partial.read(), partial.keep)
+            for count, line in enumerate(lines, start=1):
                 writing.append(line)
                 tick(done + count, **watch(line))
+        partial.forget()
     return writing.id
 
 

@@ -1,9 +1,11 @@
-"""Where batches of images are judged: here, in processes of this machine, or on a cluster. Same records everywhere.
+"""Where parts of the data are judged: here, in processes of this machine, or on a cluster. Same records everywhere.
 
-An engine takes a judge and numbered batches, and gives each number back once, with what was judged and how long it
-took, in the order in which they are done. It takes batches as it needs them; a worker gets the judge once, and no other
-data than its batches. The noise of an image depends on its key alone (`gambeson.keys`), hence neither the engine nor
-its number of workers can change a record.
+An engine takes a judge and numbered batches, and gives each number back once, with what was found and how long it took,
+in the order in which they are done. It takes batches as it needs them, until there is none and nothing is at work: who
+reads what it gives may have put another batch in before the next is asked for. A judge works for a slice of time; what
+it has not finished by then comes back as it is, and whether it goes on is not the engine's business. A worker gets the
+judge once, and no other data than its batches. The noise of an image depends on its key alone (`gambeson.keys`), hence
+neither the engine, nor its number of workers, nor its slices can change a record.
 """
 
 import pickle
@@ -12,35 +14,49 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from gambeson.errors import UserError
+from gambeson.interrupt import deferred
 
-Judge = Callable[[Any], list[dict[str, Any]]]  # a part of the data -> one record's fields per image
+SLICE = 10.0  # seconds of work that a kill may cost
+PATIENCE = 3.0  # seconds for which a stop waits for what is at work
+
+Over = Callable[[], bool]  # whether the slice is over
+Judge = Callable[[Any, Over], Any]  # a part of the data -> what was found; it may end early once the slice is over
 
 
 class Batch(NamedTuple):
-    number: int
+    number: int  # no two of an evaluation have the same
     part: Any
     title: str = ""  # what it is called where it makes trouble
 
 
 class Judged(NamedTuple):
     number: int
-    fields: list[dict[str, Any]]  # one per image
+    found: Any
     seconds: float
 
 
-Engine = Callable[[Judge, Iterable[Batch]], Iterable[Judged]]
+Take = Callable[[], Batch | None]  # the next batch, None where there is none now
+Engine = Callable[[Judge, Take], Iterable[Judged]]
 
 
-def judged(judge: Judge, batch: Batch) -> Judged:
+def never() -> bool:
+    return False
+
+
+def judged(judge: Judge, batch: Batch, slice_seconds: float, asked: Over = never) -> Judged:
+    """One slice of work; it is over after `slice_seconds`, or as soon as `asked` says so."""
     start = perf_counter()
-    fields = judge(batch.part)
-    return Judged(batch.number, fields, perf_counter() - start)
+    found = judge(batch.part, lambda: asked() or perf_counter() - start >= slice_seconds)
+    return Judged(batch.number, found, perf_counter() - start)
 
 
-def here(judge: Judge, batches: Iterable[Batch]) -> Iterator[Judged]:
-    """In this process, one batch after another."""
-    for batch in batches:
-        yield judged(judge, batch)
+def here(judge: Judge, take: Take, slice_seconds: float = SLICE) -> Iterator[Judged]:
+    """In this process, one batch after another. A Ctrl-C or SIGTERM ends the slice and acts when it is given back."""
+    while (batch := take()) is not None:
+        with deferred(PATIENCE) as stop:
+            done = judged(judge, batch, slice_seconds, stop.asked)
+        yield done
+        stop.obey()
 
 
 def parcel(judge: Judge) -> bytes:

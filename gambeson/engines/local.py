@@ -4,7 +4,7 @@ import os
 import pickle
 import signal
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from threading import Thread
 import torch
 
 from gambeson.allocator import keep_freed_memory
-from gambeson.engines import Batch, Judge, Judged, judged, parcel
+from gambeson.engines import SLICE, Batch, Judge, Judged, Take, judged, parcel
 from gambeson.errors import RunError, UserError
 
 ATTEMPTS = 3  # times that a batch may be at work when a worker dies
@@ -26,18 +26,21 @@ ATTEMPTS = 3  # times that a batch may be at work when a worker dies
 class Local:
     """workers: processes. Each uses as many threads as torch has here: together they should not exceed the cores.
 
+    slice_seconds: of work that a worker which dies may cost, and a stop of the run.
+
     With CUDA, worker k sees the k-th of the visible GPUs only, counted modulo their number.
     """
 
     workers: int
+    slice_seconds: float = SLICE
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise UserError(f"workers is {self.workers}; it must be at least 1")
 
-    def __call__(self, judge: Judge, batches: Iterable[Batch]) -> Iterator[Judged]:
+    def __call__(self, judge: Judge, take: Take) -> Iterator[Judged]:
         """Every batch once, as they are done. What the workers were at when one of them died is done again."""
-        sent, waiting, deaths = parcel(judge), _Waiting(batches), Counter[int]()
+        sent, waiting, deaths = parcel(judge), _Waiting(take), Counter[int]()
         while True:
             try:
                 yield from self._pool(sent, waiting)
@@ -68,7 +71,7 @@ class Local:
                 # One ahead, so that no worker waits for this loop.
                 while len(running) < self.workers + 1 and (batch := waiting.take()) is not None:
                     try:
-                        running[pool.submit(_judge, pickle.dumps(batch))] = batch
+                        running[pool.submit(_judge, pickle.dumps(batch), self.slice_seconds)] = batch
                     except BrokenProcessPool:  # it says so when it is given work
                         waiting.returned.append(batch)
                         raise
@@ -91,12 +94,12 @@ class Local:
 class _Waiting:
     """Batches that nobody has, those first that came back undone."""
 
-    def __init__(self, batches: Iterable[Batch]) -> None:
-        self.fresh = iter(batches)
+    def __init__(self, fresh: Take) -> None:
+        self.fresh = fresh
         self.returned: deque[Batch] = deque()
 
     def take(self) -> Batch | None:
-        return self.returned.popleft() if self.returned else next(self.fresh, None)
+        return self.returned.popleft() if self.returned else self.fresh()
 
 
 _own: Judge | Exception  # a worker's judge, unpacked once, or why it could not be
@@ -127,8 +130,8 @@ def _leave_when_closed(alive: Connection) -> None:
     os._exit(1)
 
 
-def _judge(batch: bytes) -> Judged:
+def _judge(batch: bytes, slice_seconds: float) -> Judged:
     """Of bytes: tensors would be sent as open files in shared memory, which a worker that dies leaves behind."""
     if isinstance(_own, Exception):
         raise UserError(f"a worker cannot rebuild the model ({type(_own).__name__}: {_own}); use one worker")
-    return judged(_own, pickle.loads(batch))
+    return judged(_own, pickle.loads(batch), slice_seconds)

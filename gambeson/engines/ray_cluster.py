@@ -3,9 +3,11 @@
 import logging
 import os
 import pickle
+import signal
 import socket
+import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import torch
 
 from gambeson.allocator import keep_freed_memory
-from gambeson.engines import Batch, Judge, Judged, judged, parcel
+from gambeson.engines import SLICE, Batch, Judge, Judged, Take, judged, parcel
 from gambeson.errors import RunError, UserError
 from gambeson.inference import Form
 from gambeson.machine import kind_of_machine
@@ -25,19 +27,20 @@ RETRIES = 5  # of one batch, when the worker that has it dies
 class RayCluster:
     """form: the inference form of what is judged; a task takes as many CPUs as it has threads, and one GPU if it runs
     on one. address: of a running cluster, host:port or "auto"; None starts one on this machine alone. workers: tasks
-    at a time, None for as many as the cluster has room for. Nodes need Gambeson, the model's own code, and the same
-    kind of machine: where it differs, the last bits of logits may, and the run stops.
+    at a time, None for as many as the cluster has room for. slice_seconds: what a task takes. Nodes need Gambeson, the
+    model's own code, and the same kind of machine: where it differs, the last bits of logits may, and the run stops.
     """
 
     form: Form
     address: str | None = None
     workers: int | None = None
+    slice_seconds: float = SLICE
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise UserError(f"workers is {self.workers}; it must be at least 1")
 
-    def __call__(self, judge: Judge, batches: Iterable[Batch]) -> Iterator[Judged]:
+    def __call__(self, judge: Judge, take: Take) -> Iterator[Judged]:
         """Every batch once, as they are done. When none waits any more, idle workers try the slowest ones again."""
         try:
             import ray
@@ -49,23 +52,23 @@ class RayCluster:
             _connect(self.address)
         try:
             self._fits_somewhere()
-            yield from self._run(sent, iter(batches))
+            yield from self._run(sent, take)
         finally:
             if mine:
                 ray.shutdown()
 
-    def _run(self, sent: bytes, waiting: Iterator[Batch]) -> Iterator[Judged]:
+    def _run(self, sent: bytes, take: Take) -> Iterator[Judged]:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
         task = ray.remote(num_cpus=self.form.threads, num_gpus=self._gpus(), max_retries=RETRIES)(_judge)
-        common = (ray.put(sent), kind_of_machine(self.form.device), self.form)
+        common = (ray.put(sent), kind_of_machine(self.form.device), self.form, self.slice_seconds)
         running: dict[Any, Batch] = {}  # a batch may run twice, and counts once
         open_: set[int] = set()
         try:
             while True:
                 room = self._room()
-                while len(running) < room and (batch := next(waiting, None)) is not None:
+                while len(running) < room and (batch := take()) is not None:
                     running[task.remote(*common, batch)] = batch
                     open_.add(batch.number)
                 if not open_:
@@ -125,10 +128,13 @@ def _connect(address: str | None) -> None:
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told
+    terminate = signal.getsignal(signal.SIGTERM)
     try:
         if address not in (None, "auto"):
             _knock(address)  # Ray itself would try for minutes
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray puts its own there, with another exit status
     except (OSError, RuntimeError, ValueError) as error:
         if address is None:
             raise RunError(f"Ray does not start on this machine ({str(error).splitlines()[0]})") from error
@@ -149,7 +155,7 @@ def _alone(running: dict[Any, Batch], open_: set[int]) -> Batch | None:
     return next((batch for batch in running.values() if copies[batch.number] == 1), None)
 
 
-def _judge(sent: bytes, wanted: dict[str, str], form: Form, batch: Batch) -> Judged:
+def _judge(sent: bytes, wanted: dict[str, str], form: Form, slice_seconds: float, batch: Batch) -> Judged:
     found = kind_of_machine(form.device)
     if found != wanted:
         raise UserError(
@@ -158,7 +164,7 @@ def _judge(sent: bytes, wanted: dict[str, str], form: Form, batch: Batch) -> Jud
         )
     if torch.get_num_threads() != form.threads:
         torch.set_num_threads(form.threads)
-    return judged(_unpacked(sent), batch)
+    return judged(_unpacked(sent), batch, slice_seconds)
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ from gambeson.errors import UserError, nearest
 from gambeson.evaluation.budgets import predict_budget
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.smoothing import smooth
+from gambeson.evaluation.work import at_once
 from gambeson.geometry import distance
 from gambeson.inference import Form
 from gambeson.keys import generator, key
@@ -149,7 +150,7 @@ def attacked(
             for i in range(len(indices))
         ]
 
-    return Evaluation("attacked", settings, data, batch, judge, flags)
+    return Evaluation("attacked", settings, data, batch, at_once(judge), flags)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,14 +9,16 @@ from torch import Tensor
 
 from gambeson.certificates.customary import PUBLISHED, customary
 from gambeson.data import Dataset, Pairs, examples
+from gambeson.engines import Over
 from gambeson.errors import UserError
 from gambeson.evaluation.budgets import certify_budget
 from gambeson.evaluation.pilot import pilot
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.smoothing import smooth
+from gambeson.evaluation.work import Found, Work
 from gambeson.inference import Form
 from gambeson.sampling import BLOCK
-from gambeson.smoothed.company import together
+from gambeson.smoothed.company import advance
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds
 from gambeson.smoothed.hard import Smoothed
@@ -29,16 +31,18 @@ COMPANY = 32  # images whose draws share calls, where each needs few
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """Certifies a part of the data. Made of values only, so that it can be sent to other processes."""
+    """Certifies images, as far as a slice allows. Made of values only, so that it can be sent to other processes."""
 
     smoothed: Smoothed
     begin: Callable[[Tensor, int], Procedure]  # pixels, label
 
-    def __call__(self, part: Dataset) -> list[dict[str, Any]]:
-        images, labels = part.pixels(), part.labels.tolist()
+    def __call__(self, work: Work, over: Over) -> Found:
+        images, labels, indices = work.data.pixels(), work.data.labels.tolist(), work.data.indices.tolist()
         procedures = [self.begin(image, label) for image, label in zip(images, labels, strict=True)]
-        found = together(self.smoothed, procedures, images, part.indices.tolist())
-        return [{**fields, "correct": fields["predict"] == label} for fields, label in zip(found, labels, strict=True)]
+        done, answers = advance(self.smoothed, procedures, images, indices, work.answers, over)
+        if len(done) < len(labels):
+            return None, answers
+        return [{**done[row], "correct": done[row]["predict"] == label} for row, label in enumerate(labels)], answers
 
 
 def _fixed(smoothed: Smoothed, budget: dict[str, Any], pixels: Tensor, label: int) -> Procedure:

@@ -6,6 +6,7 @@ import torch
 
 from gambeson.data import Dataset, Pairs, examples
 from gambeson.evaluation.plan import Evaluation, inspect
+from gambeson.evaluation.work import at_once
 from gambeson.models.modes import device_of
 from gambeson.types import Classifier
 
@@ -26,4 +27,4 @@ def clean(model: Classifier, data: Pairs, *, batch: int = 250) -> Evaluation:
         columns = zip(predict.tolist(), correct.tolist(), confidence.tolist(), strict=True)
         return [{"predict": p, "correct": c, "confidence": round(q, 6)} for p, c, q in columns]
 
-    return Evaluation("clean", {"batch": batch}, data, batch, judge, flags)
+    return Evaluation("clean", {"batch": batch}, data, batch, at_once(judge), flags)

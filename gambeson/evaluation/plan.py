@@ -1,7 +1,7 @@
 """What every evaluation is: settings, flags, and records that come one by one; nothing is written here."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from gambeson.data import Dataset
-from gambeson.engines import Batch, Engine, Judge, here
+from gambeson.engines import Engine, Judge, here
 from gambeson.errors import RunError, UserError
 from gambeson.evaluation.pilot import Estimate
+from gambeson.evaluation.work import Queue, Resumed, as_slice
 from gambeson.models.guards import Flag, require, undisturbed
 from gambeson.models.modes import device_of, evaluating
 from gambeson.types import Classifier
@@ -38,26 +39,34 @@ class Evaluation:
             warnings.warn(flag.message, stacklevel=2)
         yield from self.records()
 
-    def records(self, done: frozenset[int] | set[int] = frozenset(), engine: Engine = here) -> Iterator[dict[str, Any]]:
-        """Records of every example whose stable index is not in `done`, as the engine gets them done."""
-        hashes, indices = self.data.hashes(), self.data.indices.tolist()
-        batches = [rows.tolist() for rows in torch.arange(len(self.data)).split(self.batch)]
-        wanted = [rows for rows in batches if not done.issuperset(indices[row] for row in rows)]
-        parts = (self._batch(number, rows) for number, rows in enumerate(wanted))
-        missing = set(range(len(wanted)))
-        for number, judged, seconds in engine(self.judge, parts):
-            missing.remove(number)
-            for row, fields in zip(wanted[number], judged, strict=True):
-                if indices[row] not in done:
-                    known = {"index": indices[row], "hash": hashes[row], "label": int(self.data.labels[row])}
-                    yield {**known, **fields, "seconds": round(seconds / len(judged), 6)}
-        if missing:
-            raise RunError(f"{len(missing)} batches of images came back from no worker; give the same command again")
+    def records(
+        self,
+        done: frozenset[int] | set[int] = frozenset(),
+        engine: Engine = here,
+        partial: Iterable[dict[str, Any]] = (),
+        keep: Callable[[dict[str, Any]], None] = lambda counts: None,
+    ) -> Iterator[dict[str, Any]]:
+        """Records of every example whose stable index is not in `done`, as the engine gets them done.
 
-    def _batch(self, number: int, rows: list[int]) -> Batch:
-        part = self.data.subset(rows)
-        first, last = int(part.indices[0]), int(part.indices[-1])
-        return Batch(number, part, f"image {first}" if first == last else f"images {first} to {last}")
+        keep: is given what was counted of images that are not finished yet, slice by slice, as JSON; partial: all that
+        was given to it before, from which the images go on.
+        """
+        resumed, batches = Resumed(partial), torch.arange(len(self.data)).split(self.batch)
+        wanted = [rows for rows in batches if not done.issuperset(self.data.indices[rows].tolist())]
+        queue = Queue(resumed.work(self.data.subset(rows)) for rows in wanted)
+        for number, (fields, answers), seconds in engine(self.judge, queue.take):
+            before = queue.out.pop(number)
+            work = before.after(answers, seconds)
+            if fields is None:
+                keep(as_slice(work, before))
+                queue.back.append(work)
+                continue
+            indices, hashes, labels = work.data.indices.tolist(), work.data.hashes(), work.data.labels.tolist()
+            for index, sha, label, found in zip(indices, hashes, labels, fields, strict=True):
+                if index not in done:
+                    yield {"index": index, "hash": sha, "label": label, **found, "seconds": round(work.seconds, 6)}
+        if left := len(queue.out) + len(queue.back) + sum(1 for _ in queue.fresh):
+            raise RunError(f"{left} batches of images came back from no worker; give the same command again")
 
 
 def inspect(model: Classifier, data: Dataset) -> tuple[int, list[Flag]]:

@@ -1,13 +1,13 @@
 """The steps of a run, from wherever the session stands to the end."""
 
 import math
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from gambeson.errors import RunError
+from gambeson.interrupt import Stop
 from gambeson.jsonl import read_lines
 from gambeson.keys import generator
 from gambeson.training import checkpoint, cost, metrics
@@ -23,7 +23,7 @@ LOG_SECONDS = 0.5  # between two looks at the loss: on a GPU every look waits fo
 AGREE_STEPS = 16  # several processes agree on checkpoints and interrupts this often
 
 
-def run_steps(session: Session, road: Road, asked: threading.Event) -> list[dict[str, Any]]:
+def run_steps(session: Session, road: Road, signal: Stop) -> list[dict[str, Any]]:
     """Train to the last step; returns the lines of metrics.jsonl. Writes checkpoints, and one more when interrupted."""
     fabric, per_epoch, size = road.fabric, road.steps_per_epoch, road.plan.train.batch
     log = None if road.run is None else road.run / "metrics.jsonl"
@@ -42,7 +42,7 @@ def run_steps(session: Session, road: Road, asked: threading.Event) -> list[dict
             )
         lr = take_step(session, road, order[within * size : (within + 1) * size])
         ended, now = session.step % per_epoch == 0, time.monotonic()
-        stop, due = _agree(session.step, asked.is_set(), now - saved >= road.plan.train.checkpoint_seconds, fabric)
+        stop, due = _agree(session.step, signal.asked(), now - saved >= road.plan.train.checkpoint_seconds, fabric)
         if ended or due or stop or now - told >= LOG_SECONDS:
             loss, told = sum(epoch_means(session, fabric if ended else None).values()), now
             if not math.isfinite(loss):
@@ -64,7 +64,8 @@ def run_steps(session: Session, road: Road, asked: threading.Event) -> list[dict
             if fabric.is_global_zero:
                 checkpoint.save(road.run / "checkpoint.pt", content)
         if stop:
-            raise KeyboardInterrupt
+            signal.obey()
+            raise KeyboardInterrupt  # another process was asked
     session.peak_memory = max(session.peak_memory, cost.peak_memory(fabric.device))
     return lines
 

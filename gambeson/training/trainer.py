@@ -10,11 +10,11 @@ from torch import nn
 
 from gambeson.data import Dataset
 from gambeson.errors import UserError
+from gambeson.interrupt import deferred
 from gambeson.losses import Loss
 from gambeson.training.distributed import same_everywhere, start
 from gambeson.training.fit import require_fit
 from gambeson.training.folder import finish, resume
-from gambeson.training.interrupt import deferred_interrupt
 from gambeson.training.loop import run_steps
 from gambeson.training.plan import identity as make_identity
 from gambeson.training.plan import make_plan
@@ -113,8 +113,9 @@ def train(
         with torch.random.fork_rng(cuda):
             seed_global(seed, fabric.global_rank, fabric.device)
             resume(session, road)
-            with deferred_interrupt() as asked:
-                lines = run_steps(session, road, asked)
+            with deferred() as signal:
+                lines = run_steps(session, road, signal)
+            signal.obey()  # it came too late for a step to notice
             if plan.train.keep == "best":
                 for name, player in players.items():
                     player.load_state_dict(session.best["players"][name])

@@ -3,18 +3,25 @@
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gambeson.engines import Batch
+from gambeson.engines import Batch, Over, Take
 from gambeson.errors import UserError
 
 BATCHES = [Batch(number, rows) for number, rows in enumerate([[0, 1], [2], [3, 4], [5], [6], [7, 8]])]
 EXPECTED = {row: row * row for row in range(9)}
+
+
+def batches() -> Take:
+    waiting = iter(BATCHES)
+    return lambda: next(waiting, None)
 
 
 @dataclass(frozen=True)
@@ -23,11 +30,48 @@ class Squares:
 
     before: Callable[[list[int]], None] | None = None
 
-    def __call__(self, rows: list[int]) -> list[dict[str, Any]]:
+    def __call__(self, rows: list[int], over: Over) -> list[dict[str, Any]]:
         if self.before is not None:
             self.before(rows)
         known = {"process": os.getpid(), "threads": torch.get_num_threads()}
         return [{"square": row * row, **known} for row in rows]
+
+
+@dataclass(frozen=True)
+class CountDown:
+    """Takes one from a number in each slice, as long as the slice lasts; `before` is done first."""
+
+    before: Callable[[list[int]], None] | None = None
+
+    def __call__(self, left: int, over: Over) -> int:
+        if self.before is not None:
+            self.before([left])
+        left -= 1
+        while left > 0 and not over():
+            left -= 1
+        return left
+
+
+def counted_down(engine: Callable, judge: CountDown) -> tuple[int, list[int]]:
+    """Numbers put in again until they are zero: how many slices that took, and what each found, each once."""
+    waiting, at_work, found = deque([3, 8, 5]), {}, []
+    numbers = count()
+
+    def take() -> Batch | None:
+        if not waiting:
+            return None
+        number = next(numbers)
+        at_work[number] = waiting.popleft()
+        return Batch(number, at_work[number])
+
+    for number, left, _ in engine(judge, take):
+        assert left < at_work.pop(number)
+        found.append(left)
+        if left:
+            waiting.appendleft(left)
+    assert not waiting
+    assert not at_work
+    return len(found), found
 
 
 @dataclass(frozen=True)

@@ -6,32 +6,35 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from judges import (
-    BATCHES,
     EXPECTED,
     CannotBeRebuilt,
+    CountDown,
     DieOnce,
     SleepAtZero,
     Squares,
     WaitForCompany,
+    batches,
+    counted_down,
     refuse_seven,
     sleep_long,
     squares,
 )
 
-from gambeson.engines import here
+from gambeson.engines import Batch, here
 from gambeson.engines.local import Local
 from gambeson.errors import RunError, UserError
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_what_is_judged_does_not_depend_on_the_engine(workers: int) -> None:
-    assert squares(here(Squares(), BATCHES)) == EXPECTED
-    assert squares(Local(workers)(Squares(), BATCHES)) == EXPECTED
+    assert squares(here(Squares(), batches())) == EXPECTED
+    assert squares(Local(workers)(Squares(), batches())) == EXPECTED
     assert multiprocessing.active_children() == []
 
 
@@ -39,7 +42,7 @@ def test_the_work_is_done_by_other_processes_with_the_threads_of_this_one(tmp_pa
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        fields = [each for judged in Local(2)(Squares(WaitForCompany(tmp_path)), BATCHES) for each in judged.fields]
+        fields = [each for judged in Local(2)(Squares(WaitForCompany(tmp_path)), batches()) for each in judged.found]
     finally:
         torch.set_num_threads(before)
     assert os.getpid() not in {each["process"] for each in fields}
@@ -47,21 +50,47 @@ def test_the_work_is_done_by_other_processes_with_the_threads_of_this_one(tmp_pa
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.parametrize("slice_seconds", [0.0, 1000.0])
+def test_what_is_put_in_again_goes_on(tmp_path: Path, slice_seconds: float) -> None:
+    """One number less in each slice where they are short: 3 + 8 + 5 slices, whoever dies; else one for each."""
+    slices = 3 + 8 + 5 if slice_seconds == 0 else 3
+    for engine in (partial(here, slice_seconds=slice_seconds), Local(2, slice_seconds)):
+        found, left = counted_down(engine, CountDown())
+        assert found == slices
+        assert left.count(0) == 3
+    mark = tmp_path / "died"
+    assert counted_down(Local(2, slice_seconds), CountDown(DieOnce(mark)))[0] == slices
+    assert mark.exists()
+
+
+def test_a_signal_ends_the_slice_and_acts_when_it_is_given_back() -> None:
+    def judge(left: int, over) -> int:
+        signal.raise_signal(signal.SIGINT)
+        while not over():
+            left -= 1
+        return left
+
+    given = here(judge, lambda: Batch(0, 5))
+    assert next(given) == (0, 5, pytest.approx(0, abs=5))
+    with pytest.raises(KeyboardInterrupt):
+        next(given)
+
+
 def test_a_straggler_holds_nobody_up() -> None:
-    order = [judged.number for judged in Local(2)(Squares(SleepAtZero(8)), BATCHES)]
+    order = [judged.number for judged in Local(2)(Squares(SleepAtZero(8)), batches())]
     assert order[-1] == 0
 
 
 def test_a_dead_workers_batches_are_done_again(tmp_path: Path) -> None:
     mark = tmp_path / "died"
-    assert squares(Local(2)(Squares(DieOnce(mark)), BATCHES)) == EXPECTED
+    assert squares(Local(2)(Squares(DieOnce(mark)), batches())) == EXPECTED
     assert mark.exists()
 
 
 def test_a_worker_that_dies_while_nobody_looks_costs_no_batch(tmp_path: Path) -> None:
     """The pool then breaks when it is given the next batch."""
     found = []
-    for judged in Local(2)(Squares(DieOnce(tmp_path / "died")), BATCHES):
+    for judged in Local(2)(Squares(DieOnce(tmp_path / "died")), batches()):
         found.append(judged)
         time.sleep(1.0)
     assert squares(found) == EXPECTED
@@ -69,23 +98,23 @@ def test_a_worker_that_dies_while_nobody_looks_costs_no_batch(tmp_path: Path) ->
 
 def test_a_worker_that_cannot_rebuild_the_model_says_why() -> None:
     with pytest.raises(UserError, match=r"cannot rebuild the model .*stayed at home"):
-        list(Local(2)(CannotBeRebuilt(), BATCHES))
+        list(Local(2)(CannotBeRebuilt(), batches()))
 
 
 def test_workers_that_keep_dying_are_given_up(tmp_path: Path) -> None:
-    judged = Local(2)(Squares(DieOnce(tmp_path / "died", always=True)), BATCHES)
+    judged = Local(2)(Squares(DieOnce(tmp_path / "died", always=True)), batches())
     with pytest.raises(RunError, match=r"workers died 3 times at .* fewer --workers"):
         list(judged)
 
 
 def test_the_judges_own_errors_arrive_as_they_are() -> None:
     with pytest.raises(UserError, match="image 7 is a picture of nothing"):
-        list(Local(2)(Squares(refuse_seven), BATCHES))
+        list(Local(2)(Squares(refuse_seven), batches()))
     assert multiprocessing.active_children() == []
 
 
 def test_an_abandoned_evaluation_leaves_no_process() -> None:
-    judged = Local(2)(Squares(sleep_long), BATCHES)
+    judged = Local(2)(Squares(sleep_long), batches())
     assert next(judged).number == 0
     judged.close()
     assert multiprocessing.active_children() == []
@@ -93,7 +122,7 @@ def test_an_abandoned_evaluation_leaves_no_process() -> None:
 
 def test_what_cannot_be_sent_is_refused_before_anything_starts() -> None:
     with pytest.raises(UserError, match=r"cannot be sent to other processes .* top of a module"):
-        next(Local(2)(lambda rows: [], BATCHES))
+        next(Local(2)(lambda rows, over: [], batches()))
 
 
 def test_no_workers_are_refused() -> None:
@@ -104,11 +133,11 @@ def test_no_workers_are_refused() -> None:
 PARENT = """
 import sys
 sys.path.insert(0, {folder!r})
-from judges import BATCHES, Squares, sleep_long
+from judges import Squares, batches, sleep_long
 from gambeson.engines.local import Local
 if __name__ == "__main__":
-    for judged in Local(2)(Squares(sleep_long), BATCHES):
-        print(judged.fields[0]["process"], flush=True)
+    for judged in Local(2)(Squares(sleep_long), batches()):
+        print(judged.found[0]["process"], flush=True)
 """
 
 

@@ -1,12 +1,25 @@
 """A Ray cluster of two nodes on this machine: workers and nodes die in the middle, every batch counts once."""
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from judges import BATCHES, EXPECTED, DieOnce, SleepAtZero, SlowOnce, Squares, WaitForCompany, refuse_seven, squares
+from judges import (
+    EXPECTED,
+    CountDown,
+    DieOnce,
+    SleepAtZero,
+    SlowOnce,
+    Squares,
+    WaitForCompany,
+    batches,
+    counted_down,
+    refuse_seven,
+    squares,
+)
 
 from gambeson.engines import ray_cluster
 from gambeson.engines.ray_cluster import RayCluster
@@ -30,37 +43,54 @@ def cluster() -> Iterator["cluster_utils.Cluster"]:
 
 
 def test_what_is_judged_is_what_is_judged_here_on_both_nodes(cluster, tmp_path: Path) -> None:
-    assert squares(RayCluster(FORM, cluster.address)(Squares(WaitForCompany(tmp_path)), BATCHES)) == EXPECTED
+    assert squares(RayCluster(FORM, cluster.address)(Squares(WaitForCompany(tmp_path)), batches())) == EXPECTED
     assert not ray.is_initialized()
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_dead_workers_batches_are_done_again(cluster, tmp_path: Path) -> None:
-    assert squares(RayCluster(FORM, cluster.address)(Squares(DieOnce(tmp_path / "died")), BATCHES)) == EXPECTED
+    assert squares(RayCluster(FORM, cluster.address)(Squares(DieOnce(tmp_path / "died")), batches())) == EXPECTED
     assert (tmp_path / "died").exists()
 
 
 def test_a_straggler_is_overtaken_by_a_second_try(cluster, tmp_path: Path) -> None:
     start = time.monotonic()
-    assert squares(RayCluster(FORM, cluster.address)(Squares(SlowOnce(tmp_path / "slow")), BATCHES)) == EXPECTED
+    assert squares(RayCluster(FORM, cluster.address)(Squares(SlowOnce(tmp_path / "slow")), batches())) == EXPECTED
     assert time.monotonic() - start < 60  # the first try sleeps for two minutes
+
+
+@pytest.mark.parametrize("slice_seconds", [0.0, 1000.0])
+def test_what_is_put_in_again_goes_on(cluster, tmp_path: Path, slice_seconds: float) -> None:
+    """Slices are tried twice when nothing waits; each counts once, and an old one is not taken for a new one."""
+    engine = RayCluster(FORM, cluster.address, slice_seconds=slice_seconds)
+    slices = 3 + 8 + 5 if slice_seconds == 0 else 3
+    assert counted_down(engine, CountDown(DieOnce(tmp_path / "died")))[0] == slices
+    assert (tmp_path / "died").exists()
+
+
+def test_terminating_is_left_to_who_had_it_before(cluster) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    given = RayCluster(FORM, cluster.address)(Squares(), batches())
+    next(given)
+    assert signal.getsignal(signal.SIGTERM) is before
+    given.close()
 
 
 def test_the_judges_own_errors_arrive_as_they_are(cluster) -> None:
     with pytest.raises(UserError, match="image 7 is a picture of nothing"):
-        list(RayCluster(FORM, cluster.address)(Squares(refuse_seven), BATCHES))
+        list(RayCluster(FORM, cluster.address)(Squares(refuse_seven), batches()))
 
 
 def test_a_node_of_another_kind_is_refused(cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_cluster, "kind_of_machine", lambda device: {"torch": "1.0", "numpy": "1", "unit": "abacus"})
     with pytest.raises(UserError, match=r"node .* began with .*abacus.* take it out"):
-        list(RayCluster(FORM, cluster.address)(Squares(), BATCHES))
+        list(RayCluster(FORM, cluster.address)(Squares(), batches()))
 
 
 def test_a_lost_nodes_batches_are_done_again(cluster) -> None:
     node = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    judged = RayCluster(FORM, cluster.address)(Squares(SleepAtZero(6)), BATCHES)
+    judged = RayCluster(FORM, cluster.address)(Squares(SleepAtZero(6)), batches())
     found = [next(judged)]
     cluster.remove_node(node)
     assert squares([*found, *judged]) == EXPECTED
@@ -68,10 +98,10 @@ def test_a_lost_nodes_batches_are_done_again(cluster) -> None:
 
 def test_a_task_that_no_node_has_room_for_is_refused(cluster) -> None:
     with pytest.raises(UserError, match=r"needs 64 CPUs and 0 GPUs, and no node .* has as many"):
-        list(RayCluster(Form(threads=64), cluster.address)(Squares(), BATCHES))
+        list(RayCluster(Form(threads=64), cluster.address)(Squares(), batches()))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:door"])
 def test_a_cluster_that_is_not_there_is_named(address: str) -> None:
     with pytest.raises(UserError, match=f"no Ray cluster answers at {address}"):
-        next(RayCluster(FORM, address)(Squares(), BATCHES))
+        next(RayCluster(FORM, address)(Squares(), batches()))

@@ -8,6 +8,7 @@ import gambeson
 from gambeson.data import Dataset, examples
 from gambeson.errors import UserError
 from gambeson.evaluation.plan import Evaluation, inspect
+from gambeson.evaluation.work import at_once
 from gambeson.models.modes import evaluating
 
 
@@ -105,7 +106,7 @@ def test_records_are_judged_in_batches_that_are_fixed_in_advance(trained) -> Non
         judged.append(rows)
         return [{"row": row} for row in rows]
 
-    evaluation = Evaluation("clean", {}, trained.data, 25, judge)
+    evaluation = Evaluation("clean", {}, trained.data, 25, at_once(judge))
     assert [record["row"] for record in evaluation] == list(range(60))
     assert [len(rows) for rows in judged] == [25, 25, 10]
     judged.clear()
