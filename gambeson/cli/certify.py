@@ -6,6 +6,7 @@ import typer
 
 from gambeson.cli.options import (
     Batch,
+    Compile,
     Data,
     DataDir,
     Device,
@@ -21,11 +22,11 @@ from gambeson.cli.options import (
     Threads,
     Weights,
     Where,
-    inference_form,
     most_workers,
     natural,
     opened,
     trained_noise,
+    wishes,
 )
 from gambeson.errors import UserError
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from gambeson.cli.target import Target
     from gambeson.engines import Engine
     from gambeson.evaluation import Evaluation
+
+
+GRID_SAVES = 8  # how many times fewer draws a grid of radii takes, about
 
 
 def certify(
@@ -60,13 +64,14 @@ def certify(
     ] = None,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
     out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
-    seed: Seed = 0, dtype: Dtype = "float32", memory: Memory = None, batch: Batch = 200,
-    threads: Threads = None,
+    seed: Seed = 0, dtype: Dtype = "auto", memory: Memory = None, batch: Batch = None, threads: Threads = None,
+    compiled: Compile = None,
 ) -> None:  # fmt: skip
     """Certify the smoothed classifier: every certificate that the noise allows, from the same counts.
 
     Example: gambeson certify runs/mnist-stability-0.50 --noise gaussian:0.5 --every 20
     """
+    from gambeson.cli.forms import form_for
     from gambeson.cli.target import numbers, record
     from gambeson.evaluation import certified
 
@@ -76,9 +81,10 @@ def certify(
         raise UserError("--stop-wrong goes with --radii: with a fixed budget every image gets the same draws")
     _check_engine(engine, workers, ray_address)
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
-    form = inference_form(dtype, memory, batch, device)
     names = [word.strip() for word in (noise or trained_noise(found.run)).split(",")]
     grid = None if radii is None else numbers(radii, "--radii")
+    ahead = len(names) * len(found.data) * (draws if grid is None else draws // GRID_SAVES)
+    form = form_for(found, wishes(dtype, memory, batch, threads, compiled), ahead)
     budget: dict[str, Any] = {"draws": draws, "select_draws": select_draws, "alpha": alpha, "radii": grid}
     budget |= {"price": price, "stop_wrong": stop_wrong}
     plans = [certified(found.model, found.data, noise=name, seed=seed, form=form, **budget) for name in names]
