@@ -2,9 +2,10 @@
 
 Integer counts only: memory does not grow with `draws`. Noise comes in blocks of a fixed number of draws, each
 generated whole from its own key, so that batch size, order, company and resuming cannot change which noise an image
-sees. Several requests share calls of the served model, so that small requests do not waste large batches. The loop
-knows nothing of stages; its callers give the selection and the estimation of an image different keys
-(`gambeson.smoothed`).
+sees. Several requests share calls of the served model, so that small requests do not waste large batches. Where the row
+of a call changes the logits, a request has calls of its own and draw j is in row j mod batch, always, so that whole
+calls fill all rows equally often. The loop knows nothing of stages; its callers give the selection and the estimation
+of an image different keys (`gambeson.smoothed`).
 """
 
 import os
@@ -99,13 +100,15 @@ def counts(
     total = torch.zeros(len(requests) * (classes + 1), dtype=torch.int64, device=device)
     drawn = np.zeros(len(requests), np.int64)
     images = served.form.zeros(tuple(requests[0].image.shape))
-    with _ahead(_calls(requests, noise, served.form.batch), served.form) as start:
+    calls = _calls(requests, noise, served.form.batch, served.positions == "mixture")
+    with served.form.threads_set(), _ahead(calls, served.form) as start:
         coming = start()
         while (call := coming()) is not None:
             # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.
             torch.div(torch.from_numpy(call.cells).to(device), noise.levels, out=images)
             coming = start()  # from here on `cells` is written again
-            _add_votes(total, served(images)[: len(call.owner)], torch.from_numpy(call.owner), classes)
+            rows = slice(call.first, call.first + len(call.owner))
+            _add_votes(total, served(images)[rows], torch.from_numpy(call.owner), classes)
             drawn += np.bincount(call.owner, minlength=len(requests))
             if over():
                 break
@@ -122,25 +125,35 @@ def to_lattice(pixels: Tensor, levels: int) -> Tensor:
 
 class _Call(NamedTuple):
     cells: NDArray[np.signedinteger]  # noisy images (batch, C, H, W), rows beyond the owners' unspecified; one array
-    owner: NDArray[np.int64]  # per row: the number of its request
+    owner: NDArray[np.int64]  # per row from `first` on: the number of its request
+    first: int
 
 
-def _calls(requests: Sequence[Request], noise: Lattice, batch: int) -> Iterator[_Call]:
-    """All draws of all requests, one after another, in calls of `batch` rows; the last may have fewer owners."""
+def _calls(requests: Sequence[Request], noise: Lattice, batch: int, apart: bool) -> Iterator[_Call]:
+    """All draws of all requests, one after another, in calls of `batch` rows, of which some may have no owner.
+
+    apart: no two requests in a call, and draw j in row j mod batch.
+    """
     cells = np.zeros((batch, *requests[0].image.shape), noise.first.dtype)
     owner = np.zeros(batch, np.int64)
-    filled = 0
+    first = filled = 0
+    last = -1
     for number, noisy in _blocks(requests, noise):
+        if apart and number != last:
+            if filled > first:
+                yield _Call(cells, owner[first:filled].copy(), first)
+            last, first = number, requests[number].first % batch
+            filled = first
         while len(noisy):
             taken = min(batch - filled, len(noisy))
             cells[filled : filled + taken] = noisy[:taken]
             owner[filled : filled + taken] = number
             noisy, filled = noisy[taken:], filled + taken
             if filled == batch:
-                yield _Call(cells, owner.copy())
-                filled = 0
-    if filled:
-        yield _Call(cells, owner[:filled].copy())
+                yield _Call(cells, owner[first:].copy(), first)
+                first = filled = 0
+    if filled > first:
+        yield _Call(cells, owner[first:filled].copy(), first)
 
 
 @contextmanager

@@ -42,6 +42,8 @@ class Form(Strict):
     batch: Positive
     threads: Positive
     device: str
+    folded: bool = False
+    compiled: bool = False
 
 
 class CleanSettings(Strict):
@@ -96,6 +98,7 @@ class CertifiedSettings(Strict):
     seed: int
     block: Positive
     form: Form
+    positions: Literal["alike", "mixture"] = "alike"  # of an image in a call of the form
     tau: Probability
     max_radius: dict[str, float]
     rounding_distance: dict[str, float]

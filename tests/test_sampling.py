@@ -18,6 +18,7 @@ from gambeson.sampling import BLOCK, count, to_lattice
 
 LEVELS, SHAPE, CLASSES = 255, (1, 4, 4), 3
 GRID = lattice(parse("gaussian:0.25"), LEVELS)
+ONE_HOT = torch.tensor([1.0, 0.0, 0.0])
 WEIGHTS = torch.randint(-9, 10, (16, CLASSES), generator=torch.Generator().manual_seed(1)).float()
 
 
@@ -265,15 +266,45 @@ def test_memory_does_not_grow_with_draws_large() -> None:
 def test_blocks_that_followed_the_batch_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant: one stream cut into batches instead of whole blocks."""
 
-    def stream(requests, noise, batch):
+    def stream(requests, noise, batch, apart):
         (request,) = requests
         for start in range(0, request.draws, batch):
             rows = min(batch, request.draws - start)
             sampled = noise.sample((rows, *request.image.shape), generator(*request.key, start))
             cells = np.zeros((batch, *request.image.shape), np.int16)
             cells[:rows] = sampled + request.image.numpy()
-            yield sampling._Call(cells, np.zeros(rows, np.int64))
+            yield sampling._Call(cells, np.zeros(rows, np.int64), 0)
 
     monkeypatch.setattr(sampling, "_calls", stream)
     with pytest.raises(AssertionError):
         test_the_batch_size_does_not_change_the_noise(700)
+
+
+def row_by_row(images: Tensor) -> Tensor:
+    """Class 1 in odd rows, 0 in even ones, whatever the image."""
+    odd = (torch.arange(len(images)) % 2)[:, None].float()
+    return torch.cat([1 - odd, odd, torch.zeros_like(odd)], 1)
+
+
+def test_where_rows_differ_every_image_fills_them_equally() -> None:
+    """Ten images of 40 draws in calls of 20: together they would share the calls unevenly with one of 7 draws first."""
+    mixture = serve(row_by_row, Form("float32", "contiguous", 20, torch.get_num_threads()), "mixture")
+    requests = [sampling.Request(image(n), ("mixture", n), draws) for n, draws in enumerate([7, *[40] * 10])]
+    first, *others = sampling.counts(mixture, requests, noise=GRID, classes=CLASSES)
+    assert first.classes.tolist() == [4, 3, 0]
+    assert [found.classes.tolist() for found in others] == [[20, 20, 0]] * 10
+
+
+@pytest.mark.parametrize("cut", [1, 33, 100, 140])
+def test_where_rows_differ_a_stream_goes_on_in_the_row_where_it_was_left(cut: int) -> None:
+    mixture = serve(
+        lambda x: exact(x) * (1 + torch.arange(len(x)) % 3)[:, None] - torch.arange(len(x))[:, None] * 1000 * ONE_HOT,
+        Form("float32", "contiguous", 30, torch.get_num_threads()), "mixture",
+    )  # fmt: skip
+    options = {"noise": GRID, "key": (0, "rows", 7), "classes": CLASSES}
+    whole = count(mixture, image(), draws=150, **options)
+    parts = count(mixture, image(), draws=cut, **options) + count(
+        mixture, image(), draws=150 - cut, first=cut, **options
+    )
+    assert parts.classes.tolist() == whole.classes.tolist()
+    assert whole.classes.tolist() != count(served(), image(), draws=150, **options).classes.tolist()

@@ -6,6 +6,7 @@ import typer
 
 from gambeson.cli.options import (
     Batch,
+    Compile,
     Data,
     DataDir,
     Device,
@@ -21,9 +22,9 @@ from gambeson.cli.options import (
     Threads,
     Weights,
     Where,
-    inference_form,
     natural,
     opened,
+    wishes,
 )
 
 if TYPE_CHECKING:
@@ -52,21 +53,25 @@ def attack(
     keep: Annotated[int | None, typer.Option(help="Adversarial images to keep, the first.")] = 1000,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
     out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
-    seed: Seed = 0, dtype: Dtype = "float32", memory: Memory = None, batch: Batch = 200,
-    threads: Threads = None,
+    seed: Seed = 0, dtype: Dtype = "auto", memory: Memory = None, batch: Batch = None, threads: Threads = None,
+    compiled: Compile = None,
 ) -> None:  # fmt: skip
     """Attack the base model, or with --noise the smoothed classifier; one evaluation per eps.
 
     Example: gambeson attack runs/mnist-stability-0.50 --norm l2 --eps 0,0.5,1,1.5 --every 20
     """
     from gambeson.cli.adversarial import Adversarial
+    from gambeson.cli.forms import form_for
     from gambeson.cli.target import numbers, record
     from gambeson.evaluation import attacked
     from gambeson.noise import parse
 
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
-    form = inference_form(dtype, memory, batch, device) if noise else None
     radii = numbers(eps, "--eps")
+    form = None
+    if noise:
+        asked = wishes(dtype, memory, batch, threads, compiled)
+        form = form_for(found, asked, draws=len(found.data) * predict_draws * len(radii))
     if noise:
         parse(noise)
     kept = [Adversarial(found.run.path, keep) for _ in radii]

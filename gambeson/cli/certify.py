@@ -10,6 +10,7 @@ from gambeson.cli.budget import choose_budget
 from gambeson.cli.estimate import at_once, tell_estimate
 from gambeson.cli.options import (
     Batch,
+    Compile,
     Data,
     DataDir,
     Device,
@@ -25,11 +26,11 @@ from gambeson.cli.options import (
     Threads,
     Weights,
     Where,
-    inference_form,
     most_workers,
     natural,
     opened,
     trained_noise,
+    wishes,
 )
 from gambeson.errors import UserError
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from gambeson.cli.target import Target
     from gambeson.engines import Engine
     from gambeson.evaluation import Evaluation
+
+
+GRID_SAVES = 8  # how many times fewer draws a grid of radii takes, about
 
 
 def certify(
@@ -74,13 +78,14 @@ def certify(
     ] = None,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
     out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
-    seed: Seed = 0, dtype: Dtype = "float32", memory: Memory = None, batch: Batch = 200,
-    threads: Threads = None,
+    seed: Seed = 0, dtype: Dtype = "auto", memory: Memory = None, batch: Batch = None, threads: Threads = None,
+    compiled: Compile = None,
 ) -> None:  # fmt: skip
     """Certify the smoothed classifier: every certificate that the noise allows, from the same counts.
 
     Example: gambeson certify runs/mnist-stability-0.50 --noise gaussian:0.5 --every 20
     """
+    from gambeson.cli.forms import form_for
     from gambeson.cli.target import record
     from gambeson.evaluation import certified
 
@@ -88,9 +93,10 @@ def certify(
         threads = 1
     _check_engine(engine, workers, ray_address)
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
-    form = inference_form(dtype, memory, batch, device)
     names = [word.strip() for word in (noise or trained_noise(found.run)).split(",")]
     options = choose_budget(found.data.name, budget, radii, price, rule, stop_wrong)
+    ahead = len(names) * len(found.data) * (draws // GRID_SAVES if options else draws)
+    form = form_for(found, wishes(dtype, memory, batch, threads, compiled), ahead)
     options |= {"draws": draws, "select_draws": select_draws, "alpha": alpha, "seed": seed, "form": form}
     plans = [certified(found.model, found.data, noise=name, **options) for name in names]
     natural(found)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,7 @@ from gambeson.errors import UserError
 
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
+    from gambeson.inference.trial import Asked
     from gambeson.records import Run
 
 Where = Annotated[
@@ -26,12 +27,13 @@ Mean = Annotated[str | None, typer.Option(help="Channel means, for a model that 
 Std = Annotated[str | None, typer.Option(help="Channel standard deviations, likewise.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
-Dtype = Annotated[str, typer.Option(help="Inference form that is sampled: float32 or bfloat16.")]
-Memory = Annotated[
-    str | None, typer.Option(help="Inference form: channels_last (default where the model runs so) or contiguous.")
+Dtype = Annotated[str, typer.Option(help="Inference form: auto (the fastest of a short trial), float32 or bfloat16.")]
+Memory = Annotated[str | None, typer.Option(help="Inference form: channels_last or contiguous (default: by trial).")]
+Batch = Annotated[int | None, typer.Option(help="Inference form: noisy images in a call (default: by trial).")]
+Threads = Annotated[int | None, typer.Option(help="Inference form: CPU threads (default: by trial).")]
+Compile = Annotated[
+    bool | None, typer.Option("--compile/--no-compile", help="Inference form: torch.compile (default: by trial).")
 ]
-Batch = Annotated[int, typer.Option(help="Inference form: noisy images in a call.")]
-Threads = Annotated[int | None, typer.Option(help="Inference form: CPU threads (default: as torch has them).")]
 
 
 def opened(
@@ -57,15 +59,11 @@ def most_workers() -> int:
     return 8 * (os.cpu_count() or 1)
 
 
-def inference_form(dtype: str, memory: str | None, batch: int, device: str) -> Any:
-    import torch
+def wishes(dtype: str, memory: str | None, batch: int | None, threads: int | None, compiled: bool | None) -> "Asked":
+    """What the user decides about the inference form."""
+    from gambeson.inference.trial import Asked
 
-    from gambeson.cli.target import pick_device
-    from gambeson.inference import Form
-
-    if memory is None and (dtype, batch) == ("float32", Form.batch):
-        return None  # the evaluation's own choice, which tries contiguous where channels_last fails
-    return Form(dtype, memory or "channels_last", batch, torch.get_num_threads(), pick_device(device))  # type: ignore[arg-type]
+    return Asked(None if dtype == "auto" else dtype, memory, batch, threads, compiled)  # type: ignore[arg-type]
 
 
 def trained_noise(run: "Run") -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gambeson.cli.options import Device, Dtype, Mean, Memory, Std, Weights
+from gambeson.cli.options import Device, Mean, Std, Weights
 from gambeson.errors import UserError
 
 AT_ONCE = 64
@@ -19,17 +19,18 @@ def predict(
     alpha: Annotated[float, typer.Option(help="Error probability of each answer; it abstains otherwise.")] = 0.001,
     radii: Annotated[str | None, typer.Option(help="Also certify these radii: 0,0.25,0.5")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise (default: a secret one).")] = None,
-    weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto", dtype: Dtype = "float32",
-    memory: Memory = None,
+    weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
 ) -> None:  # fmt: skip
     """Classify pictures by the vote under noise: tab-separated picture, class (or "abstains"), certified radius.
 
     Example: gambeson predict photos/ --model runs/mnist-stability-0.50 --radii 0,0.25,0.5 --draws 10000
     """
-    from gambeson.cli.options import inference_form, trained_noise
+    from gambeson.cli.forms import kept_form
+    from gambeson.cli.options import trained_noise
     from gambeson.cli.target import numbers, pick_device, trained
     from gambeson.data.decode import decode
     from gambeson.evaluation.budgets import certify_budget, predict_budget
+    from gambeson.noise import parse
     from gambeson.records import Run
     from gambeson.reports.numbers import down
     from gambeson.smoothed.classifier import SmoothedClassifier
@@ -45,12 +46,13 @@ def predict(
     if list(found.shape[1:]) != run.header["shape"]:
         shape = f"{tuple(found.shape[1:])}, the model takes {tuple(run.header['shape'])}"
         raise UserError(f"{files[0]}: pictures are (channels, height, width) {shape}; convert and resize them")
+    named, unit = parse(noise or trained_noise(run)).name, pick_device(device)
     classifier = SmoothedClassifier(
-        trained(run, weights, mean, std).to(pick_device(device)).eval(),
-        noise or trained_noise(run),
+        trained(run, weights, mean, std).to(unit).eval(),
+        named,
         len(run.header["classes"]),
         levels=run.header["levels"] or 255,
-        form=inference_form(dtype, memory, 200, device),
+        form=kept_form(run, named, unit),
         seed=seed,
     )
     names: list[Any] = run.header["classes"]

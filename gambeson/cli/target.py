@@ -117,7 +117,9 @@ def record(
     with target.run.writing() as writer:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         device = device_of(target.model)
-        machine = {"device": device.type, "threads": torch.get_num_threads(), **kind_of_machine(str(device))}
+        form = evaluation.settings["form"] if evaluation.kind == "certified" else {}
+        threads = form.get("threads", torch.get_num_threads())
+        machine = {"device": device.type, "threads": threads, **kind_of_machine(str(device))}
         flags = [{"flag": flag.name, "message": flag.message} for flag in evaluation.flags]
         writing = writer.evaluation(
             evaluation.kind, evaluation.settings, target.describe(), len(target.data), command(), now, machine, flags

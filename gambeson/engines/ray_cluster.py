@@ -162,8 +162,6 @@ def _judge(sent: bytes, wanted: dict[str, str], form: Form, slice_seconds: float
             f"node {socket.gethostname()} has {found}, the evaluation began with {wanted}: the last bits of logits may "
             "differ; take it out of the cluster"
         )
-    if torch.get_num_threads() != form.threads:
-        torch.set_num_threads(form.threads)
     return judged(_unpacked(sent), batch, slice_seconds)
 
 

@@ -91,6 +91,8 @@ def attacked(
             raise UserError(f"attack_draws is {attack_draws}; it must be at least 1")
     classes, flags = inspect(model, data)
     smoothed = None if noise is None else smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
+    if smoothed is not None:
+        smoothed.fills_rows(predict_draws=predict_draws)
     judged_by = None if smoothed is None else _Judged(smoothed, predict_draws, predict_alpha)
     settings = {
         "attack": attack,

@@ -86,6 +86,7 @@ def certified(
     certify_budget(draws, select_draws, alpha)
     classes, flags = inspect(model, data)
     smoothed = smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
+    smoothed.fills_rows(draws=draws)
     values = data.images[0].numel()
     budget: Any = "fixed"
     largest = smoothed.largest_radii(draws, alpha, values)
@@ -114,6 +115,7 @@ def certified(
         "seed": seed,
         "block": BLOCK,
         "form": smoothed.base.form.settings(),
+        "positions": smoothed.base.positions,
         "tau": smoothed.tau(values),
         "max_radius": largest,
         "rounding_distance": smoothed.rounding_distance(values),

@@ -96,4 +96,5 @@ def difference(a: Tensor, b: Tensor) -> str:
 
 def first_line(error: Exception) -> str:
     """An exception in one line."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    lines = [line.strip() for line in str(error).splitlines()]
+    return f"{type(error).__name__}: {next(filter(None, lines), '')}"

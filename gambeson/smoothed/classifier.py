@@ -75,6 +75,7 @@ class SmoothedClassifier:
         x: float (N, C, H, W) in [0, 1], tensor or array. draws: noisy copies of each image.
         """
         images, smoothed = self._ready(x)
+        smoothed.fills_rows(draws=draws)
         ask = Ask("predict", 0, draws)
         requests = [smoothed.request(image, _name(smoothed, image), ask) for image in images]
         found = counts(smoothed.base, requests, noise=smoothed.noise, classes=smoothed.classes)
@@ -93,6 +94,7 @@ class SmoothedClassifier:
     ) -> Certification:
         """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision."""
         images, smoothed = self._ready(x)
+        smoothed.fills_rows(draws=draws)
         if radii is None:
             work = [fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images]
         else:

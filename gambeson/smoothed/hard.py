@@ -15,6 +15,7 @@ from scipy.special import bdtrc
 from torch import Tensor
 
 from gambeson.certificates import Certificate, applicable
+from gambeson.errors import UserError
 from gambeson.inference import Served
 from gambeson.keys import Part
 from gambeson.noise import Lattice
@@ -52,8 +53,15 @@ class Smoothed:
         return self.decide(found, alpha), found
 
     def decide(self, counts: Counts, alpha: float) -> int:
-        """The most frequent class, or ABSTAIN where the test does not tell it from the next."""
+        """The most frequent class, or ABSTAIN where the test does not tell it from the next.
+
+        Where rows differ, draws are not alike and the two most frequent classes are no binomial pair: then a class
+        must show a probability above 1/2, at alpha over all classes.
+        """
         runner_up, top = np.sort(counts.classes)[-2:]
+        if self.base.positions == "mixture":
+            sure = float(lower(int(top), counts.draws, alpha / self.classes)) > 0.5
+            return int(counts.classes.argmax()) if sure else ABSTAIN
         tied = 1.0 if top == runner_up else 2 * float(bdtrc(top - 1, top + runner_up, 0.5))
         return int(counts.classes.argmax()) if tied <= alpha else ABSTAIN
 
@@ -88,6 +96,21 @@ class Smoothed:
         unanimous = np.zeros(self.classes, dtype=np.int64)
         unanimous[0] = draws
         return self.radii(self.bounds(unanimous, 0, draws, alpha, values))
+
+    def fills_rows(self, **draws: int) -> None:
+        """Refuse numbers of draws that do not fill the rows of a call equally often, where rows differ.
+
+        Each row then has a probability of its own, and an image's draws fill them equally: their sum is at least as
+        concentrated as the binomial's with the mean probability (Hoeffding 1956), for which bounds are made.
+        """
+        batch = self.base.form.batch
+        for name, count in draws.items():
+            if self.base.positions == "mixture" and count % batch:
+                nearest = max(1, round(count / batch)) * batch
+                raise UserError(
+                    f"{name} is {count}, and the logits depend on the row of a call in the form {self.base.form}: give "
+                    f"a multiple of {batch}, such as {nearest}, or another form (--dtype, --memory, --batch)"
+                )
 
     def certificates(self) -> list[Certificate]:
         return applicable(self.noise.noise.kind)

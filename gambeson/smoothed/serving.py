@@ -1,10 +1,13 @@
 """From a model to the smoothed classifier that is served: one noise, one lattice, one eligible inference form."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from gambeson.errors import UserError
-from gambeson.inference import Form, Served, rows_are_independent, serve
+from gambeson.inference import Form, Served, serve
+from gambeson.inference.eligible import ends_in_float32, positions_are_alike, rows_are_independent
 from gambeson.models.behaviour import first_line
 from gambeson.models.modes import device_of
 from gambeson.noise import lattice, parse
@@ -24,12 +27,20 @@ def smooth(
     probe = images[:2]
     probe = torch.cat([probe, probe.flip(-1), 1 - probe])
     served = _running(model, [form] if form else default_forms(model), probe)
-    if not rows_are_independent(served, probe.to(served.form.device)):
+    probe = probe.to(served.form.device)
+    remedy = "choose another form (--dtype float32, --memory contiguous, another --batch)"
+    if not rows_are_independent(served, probe):
         raise UserError(
-            f"form {served.form.settings()} is not eligible: an image's logits change when the other rows of the call "
-            "change; choose another form (--dtype float32, --memory contiguous, another --batch), or remove from the "
-            "model what mixes the images of a batch"
+            f"the form {served.form} is not eligible: an image's logits change when the other rows of the call "
+            f"change; {remedy}, or remove from the model what mixes the images of a batch"
         )
+    if not ends_in_float32(served, probe):
+        raise UserError(
+            f"the form {served.form} is not eligible: its logits are bfloat16, in which ties are common, because the "
+            f"model does not end in a torch.nn.Linear; {remedy}"
+        )
+    if not positions_are_alike(served, probe):
+        served = replace(served, positions="mixture")
     return Smoothed(served, grid, classes, seed)
 
 
@@ -54,6 +65,6 @@ def _running(model: Classifier, forms: list[Form], probe: Tensor) -> Served:
         except Exception as error:
             failed = error
     raise UserError(
-        f"the model does not run in the form {form.settings()} ({first_line(failed)}); choose another form "
+        f"the model does not run in the form {form} ({first_line(failed)}); choose another form "
         "(--memory contiguous for a model that calls .view, --dtype float32)"
     ) from failed

@@ -72,7 +72,7 @@ MISTAKES = [
     ("certify RUN --every 0", "step"),
     ("certify RUN --limit 0", "no image is left"),
     ("certify RUN --split tset", "split"),
-    ("certify RUN --batch 0", "batch is 0"),
+    ("certify RUN --batch 0", "form batch is 0"),
     ("certify RUN --threads 0", "--threads is 0"),
     ("certify RUN --workers 0", "--workers is 0"),
     ("certify RUN --workers 100000", "on this machine"),

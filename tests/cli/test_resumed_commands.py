@@ -4,12 +4,14 @@ import random
 import signal
 import time
 
+from stopping import FORM
+
 from gambeson.jsonl import read_lines
 from gambeson.records import Run
 
 WORDS = (
     "--noise", "gaussian:0.25", "--budget", "fixed", "--draws", 2000, "--select-draws", 20, "--limit", 30,
-    "--threads", 1,
+    *FORM,
 )  # fmt: skip
 
 

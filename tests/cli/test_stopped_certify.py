@@ -9,16 +9,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from stopping import KILLED, certify, drawn, log, records, size, stop, wait
+from stopping import FORM, KILLED, certify, drawn, log, records, size, stop, wait
 
 from gambeson.jsonl import read_lines
 from gambeson.records import Run
 
-COMMON = ("--noise", "gaussian:0.25", "--select-draws", 50, "--threads", 1)
-FIXED = (*COMMON, "--draws", 4_000, "--limit", 4)
+COMMON = ("--noise", "gaussian:0.25", "--select-draws", 50, *FORM)
+FIXED = (*COMMON, "--budget", "fixed", "--draws", 4_000, "--limit", 4)
 GRID = (*COMMON, "--radii", "0,0.25,0.4", "--draws", 2_000, "--limit", 12)
-ONE = (*COMMON, "--draws", 4_000, "--limit", 1)
-LONG = (*COMMON, "--draws", 1_000_000, "--limit", 1)
+ONE = (*COMMON, "--budget", "fixed", "--draws", 4_000, "--limit", 1)
+LONG = (*COMMON, "--budget", "fixed", "--draws", 1_000_000, "--limit", 1)
 BUDGETS = pytest.mark.parametrize("words", [FIXED, GRID], ids=["fixed", "grid"])
 
 

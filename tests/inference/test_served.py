@@ -1,4 +1,7 @@
-"""Inference forms: an honest model's rows are independent, a model that mixes them is noticed, none is changed."""
+"""Served models: frozen copies in one form, the same in every process; the model itself is not changed."""
+
+import pickle
+from shutil import which
 
 import pytest
 import torch
@@ -6,7 +9,7 @@ from torch import Tensor, nn
 
 from gambeson import models
 from gambeson.errors import UserError
-from gambeson.inference import Float32Head, Form, rows_are_independent, serve
+from gambeson.inference import Float32Head, Form, serve
 
 
 def form(dtype: str = "float32", memory: str = "contiguous", batch: int = 8) -> Form:
@@ -22,61 +25,6 @@ def small() -> nn.Module:
 
 def images(count: int = 3, shape: tuple[int, ...] = (1, 8, 8), seed: int = 0) -> Tensor:
     return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
-
-
-class Mixing(nn.Module):
-    """A linear model whose rows see each other through `mix`."""
-
-    def __init__(self, mix) -> None:
-        super().__init__()
-        self.inner, self.mix = nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), mix
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.mix(self.inner(x))
-
-
-@pytest.mark.parametrize("memory", ["contiguous", "channels_last"])
-@pytest.mark.parametrize(
-    ("name", "shape"), [("lenet", (1, 28, 28)), ("digits_cnn", (1, 8, 8)), ("resnet20", (3, 32, 32))]
-)
-def test_rows_of_honest_models_are_independent(name: str, shape: tuple[int, int, int], memory: str) -> None:
-    torch.manual_seed(0)
-    model = models.build(name, classes=10, shape=shape)
-    assert rows_are_independent(serve(model, form(memory=memory)), images(2, shape))
-
-
-@pytest.mark.parametrize(
-    "mix",
-    [
-        nn.BatchNorm1d(5, track_running_stats=False),
-        nn.Softmax(0),
-        lambda z: z - z.mean(0),
-        lambda z: z + 1e-6 * z[0],
-        lambda z: z + z.roll(1, 0),
-        lambda z: z.sort(0).values,
-    ],
-    ids=[
-        "batch norm in batch mode",
-        "softmax over the batch",
-        "centred",
-        "a little of row 0",
-        "its neighbour",
-        "sorted",
-    ],
-)
-def test_models_that_mix_rows_are_noticed(mix) -> None:
-    torch.manual_seed(0)
-    assert not rows_are_independent(serve(Mixing(mix), form()), images())
-    assert rows_are_independent(serve(Mixing(nn.Identity()), form()), images())
-
-
-def test_a_mixed_row_is_noticed_wherever_it_is() -> None:
-    """Only the last row is spoilt by the first."""
-
-    def mix(z: Tensor) -> Tensor:
-        return torch.cat([z[:-1], z[-1:] + z[:1]])
-
-    assert not rows_are_independent(serve(Mixing(mix), form()), images())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -154,8 +102,36 @@ def test_forms_that_do_not_exist(change: dict, message: str) -> None:
         Form(**change)
 
 
-def test_a_form_with_other_threads_than_there_are_is_refused() -> None:
+def test_the_threads_of_a_form_are_set_while_it_is_used_and_then_put_back() -> None:
     """What is recorded must be what was sampled."""
-    wrong = Form("float32", "contiguous", 8, torch.get_num_threads() + 1, "cpu")
-    with pytest.raises(UserError, match=r"torch\.set_num_threads"):
-        serve(small(), wrong)
+    seen: list[int] = []
+
+    def spy(x: Tensor) -> Tensor:
+        seen.append(torch.get_num_threads())
+        return x.flatten(1)
+
+    before = torch.get_num_threads()
+    serve(spy, Form("float32", "contiguous", 8, before + 1))(images(8))
+    assert (seen, torch.get_num_threads()) == ([before + 1], before)
+
+
+needs_compiler = pytest.mark.skipif(not which("g++"), reason="torch.compile needs a C++ compiler")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{}, {"folded": True}, pytest.param({"compiled": True}, marks=needs_compiler)],
+    ids=["plain", "folded", "compiled"],
+)
+def test_another_process_gets_the_same_function(extra: dict) -> None:
+    served = serve(small(), Form("bfloat16", "channels_last", 8, **extra))
+    sent = pickle.loads(pickle.dumps(served))
+    assert sent.form == served.form
+    assert torch.equal(sent(images(8)), served(images(8)))
+
+
+@needs_compiler
+def test_compiled_models_answer_like_the_others() -> None:
+    model = small().eval()
+    logits = serve(model, Form(batch=8, compiled=True))(images(8))
+    assert torch.allclose(logits, model(images(8)), atol=1e-5)

@@ -1,0 +1,66 @@
+"""How a model is called: what the last bits of its logits depend on, beside its weights and the machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from gambeson.errors import UserError
+
+Dtype = Literal["float32", "bfloat16"]
+Memory = Literal["contiguous", "channels_last"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """Always `batch` rows, in `dtype`, laid out as `memory`, on `device` with `threads` threads.
+
+    folded: batch normalisation is multiplied into the convolutions before it. compiled: by torch.compile.
+    """
+
+    dtype: Dtype = "float32"
+    memory: Memory = "channels_last"
+    batch: int = 200
+    threads: int = field(default_factory=torch.get_num_threads)
+    device: str = "cpu"
+    folded: bool = False
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("dtype", self.dtype, get_args(Dtype)), ("memory", self.memory, get_args(Memory))):
+            if value not in allowed:
+                raise UserError(f"form {name} is {value!r}; it must be one of {', '.join(allowed)}")
+        if self.batch < 1:
+            raise UserError(f"form batch is {self.batch}; it must be at least 1")
+
+    def settings(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        extras = [name for name in ("folded", "compiled") if getattr(self, name)]
+        threads = f"{self.threads} thread" + "s" * (self.threads > 1)
+        return ", ".join([self.dtype, self.memory, *extras, f"{self.batch} images a call", threads, self.device])
+
+    def zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """A call's images, to be filled: (batch, *shape) in the format that the model computes in."""
+        zeros = torch.zeros(self.batch, *shape, dtype=getattr(torch, self.dtype), device=self.device)
+        return zeros.contiguous(memory_format=self.layout)
+
+    @contextmanager
+    def threads_set(self) -> Iterator[None]:
+        """As many threads as the form has, while it is used: the last bits of logits may depend on them."""
+        before = torch.get_num_threads()
+        if before != self.threads:
+            torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            if before != self.threads:
+                torch.set_num_threads(before)
+
+    @property
+    def layout(self) -> torch.memory_format:
+        return torch.channels_last if self.memory == "channels_last" else torch.contiguous_format

@@ -1,0 +1,218 @@
+"""The fastest form of a model on this machine, by a short measured trial.
+
+Number format and layout first, then the rows of a call, threads, and torch.compile where the work ahead is long enough
+to pay for it. What it finds depends on the clock, so it is asked once and its answer is kept with the run.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from itertools import product
+from math import inf
+from statistics import median
+from time import perf_counter
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from gambeson.errors import UserError
+from gambeson.inference.eligible import ends_in_float32, positions_are_alike, rows_are_independent
+from gambeson.inference.fold import foldable
+from gambeson.inference.form import Dtype, Form, Memory
+from gambeson.inference.served import Served, serve
+from gambeson.models.behaviour import first_line
+from gambeson.types import Classifier
+
+SECONDS = 0.25  # for one form, after a first call
+PATIENCE = 20.0  # no further form is tried after so many seconds, compiling apart
+GAIN = 1.05  # what differs less is taken for noise
+TRIAL_FROM = 10.0  # seconds of work ahead in the plain form, below which no other is tried
+COMPILE_FROM = 200.0  # seconds of work ahead from which compiling for some 10 to 30 of them may pay
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user decides; None leaves it to the trial."""
+
+    dtype: Dtype | None = None
+    memory: Memory | None = None
+    batch: int | None = None
+    threads: int | None = None
+    compiled: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("batch", self.batch), ("threads", self.threads)):
+            if value is not None and value < 1:
+                raise UserError(f"form {name} is {value}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A form and how many images a second it took, or why it cannot be used."""
+
+    form: Form
+    images_per_second: float | None
+    refused: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        return {**self.form.settings(), "images_per_second": self.images_per_second, "refused": self.refused}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The form to use, and all that were tried."""
+
+    form: Form
+    tried: tuple[Tried, ...]
+
+
+def choose(
+    model: Classifier, images: Tensor, *, asked: Asked | None = None, device: str = "cpu", draws: int = 0
+) -> Trial:
+    """The fastest eligible form of `model`, among those that are as `asked`.
+
+    images: float (N, C, H, W) in [0, 1], N >= 2, to try it on. draws: how many noisy images are ahead; if they take
+    only seconds, the first form that runs will do, and if minutes, compiling is tried too. A form that does not fit
+    into memory is tried with half the rows. Forms in which an image's logits depend on its row are taken only where
+    there is no other. Raises UserError where the model runs in no form, or in none that may be sampled.
+    """
+    search = _Search(model, images.to(device), asked or Asked())
+    search.kinds(device, draws)
+    if search.seconds(draws) > TRIAL_FROM:
+        search.batches()
+        search.threads()
+        search.compiling(draws)
+    return Trial(search.eligible(), tuple(search.tried))
+
+
+class _Search:
+    """What has been tried so far, the best of it, and what to try next."""
+
+    def __init__(self, model: Classifier, images: Tensor, asked: Asked) -> None:
+        self.model, self.images, self.asked = model, images, asked
+        self.tried: list[Tried] = []
+        self.end = perf_counter() + PATIENCE
+
+    def kinds(self, device: str, draws: int) -> None:
+        """Number formats and layouts; folded wherever the model can be."""
+        module, asked = isinstance(self.model, nn.Module), self.asked
+        dtypes = [asked.dtype] if asked.dtype else get_args(Dtype) if module else ("float32",)
+        memories = [asked.memory] if asked.memory else get_args(Memory)[::-1] if module else ("contiguous",)
+        threads = asked.threads or (1 if device == "cpu" else torch.get_num_threads())
+        for dtype, memory in product(dtypes, memories):
+            form = Form(dtype, memory, asked.batch or Form.batch, threads, device, compiled=bool(asked.compiled))
+            folded = foldable(self.model) and self.add(replace(form, folded=True))
+            if not folded:
+                self.add(form)
+            if self.seconds(draws) <= TRIAL_FROM:
+                return
+        if self.best is None:
+            why = "; ".join(f"{tried.form}: {tried.refused}" for tried in self.tried)
+            raise UserError(f"the model does not run in any form that was tried ({why})")
+
+    def batches(self) -> None:
+        """Twice the rows while that pays; where it does not at once, half the rows while that does."""
+        if self.asked.batch is None and self.best is not None:
+            start = self.best.form.batch
+            for factor in (2.0, 0.5):
+                while self.add(replace(self.best.form, batch=int(self.best.form.batch * factor)), better=True):
+                    pass
+                if self.best.form.batch != start:
+                    return
+
+    def threads(self) -> None:
+        """One thread in each of as many processes as there are cores, or all cores for one process."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self.asked.threads is None and self.best is not None and self.best.form.device == "cpu" and cores > 1:
+            alone = self.best
+            self.add(replace(alone.form, threads=cores))
+            if _rate(self.tried[-1]) < GAIN * cores * _rate(alone):
+                self.tried[-1] = replace(self.tried[-1], refused=f"{cores} processes of one thread do more")
+
+    def compiling(self, draws: int) -> None:
+        may = self.asked.compiled is None and isinstance(self.model, nn.Module)
+        if may and self.best is not None and self.seconds(draws) > COMPILE_FROM:
+            self.end = perf_counter() + PATIENCE
+            self.add(replace(self.best.form, compiled=True))
+
+    def seconds(self, draws: int) -> float:
+        """How long the work takes in the best form so far."""
+        return draws / _rate(self.best) if self.best is not None else inf
+
+    def eligible(self) -> Form:
+        """The fastest form that may be sampled; `images` are seen by each that is looked at."""
+        mixture = None
+        while (best := self.best) is not None:
+            served = serve(self.model, best.form)
+            why = None
+            if not rows_are_independent(served, self.images):
+                why = "an image's logits change when the other rows of its call change"
+            elif not ends_in_float32(served, self.images):
+                why = "its logits are bfloat16, in which ties are common: its last layer is no torch.nn.Linear"
+            elif not positions_are_alike(served, self.images):
+                why, mixture = "an image's logits depend on its row", mixture or best.form
+            if why is None:
+                return best.form
+            self.tried[self.tried.index(best)] = replace(best, refused=why)
+        if mixture is not None:
+            return mixture
+        raise UserError(
+            f"{self.tried[0].form} is not eligible: {self.tried[0].refused}; no other form that was tried is. Remove "
+            "from the model what mixes the images of a batch, or ask for another form (--dtype float32, --memory "
+            "contiguous, another --batch)"
+        )
+
+    @property
+    def best(self) -> Tried | None:
+        usable = [tried for tried in self.tried if tried.refused is None]
+        return max(usable, key=_rate, default=None)
+
+    def add(self, form: Form, better: bool = False) -> bool:
+        """Try a form, with half the rows as long as it does not fit into memory. Whether it can be used; `better`:
+        and is faster than any other.
+        """
+        if form.batch < 1 or (self.best is not None and perf_counter() > self.end):
+            return False
+        before = self.best
+        try:
+            rate = _measured(serve(self.model, form), self.images)
+        except Exception as error:
+            self.tried.append(Tried(form, None, first_line(error)))
+            return _out_of_memory(error) and not better and self.add(replace(form, batch=form.batch // 2))
+        if better and before is not None and rate < GAIN * _rate(before):
+            self.tried.append(Tried(form, rate, "no faster"))
+            return False
+        self.tried.append(Tried(form, rate))
+        return True
+
+
+def _measured(served: Served, images: Tensor) -> float:
+    """Images a second, by the median call."""
+    form = served.form
+    call = form.zeros(tuple(images.shape[1:]))
+    call.copy_(images[torch.arange(form.batch) % len(images)])
+    times: list[float] = []
+    with form.threads_set():
+        served(call)
+        _wait(form)
+        while len(times) < 3 or sum(times) < SECONDS:
+            start = perf_counter()
+            served(call)
+            _wait(form)
+            times.append(perf_counter() - start)
+            if times[-1] > 1:
+                break
+    return form.batch / median(times)
+
+
+def _wait(form: Form) -> None:
+    if torch.device(form.device).type == "cuda":
+        torch.cuda.synchronize(form.device)
+
+
+def _rate(tried: Tried) -> float:
+    return tried.images_per_second or 0.0
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

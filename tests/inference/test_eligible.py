@@ -1,0 +1,142 @@
+"""Eligible forms: honest models' rows are independent and alike in every form; models that cheat are noticed."""
+
+from itertools import product
+from shutil import which
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gambeson import models
+from gambeson.inference import Form, serve
+from gambeson.inference.eligible import ends_in_float32, positions_are_alike, rows_are_independent
+
+
+def form(dtype: str = "float32", memory: str = "contiguous", batch: int = 8, **extra) -> Form:
+    return Form(dtype, memory, batch, torch.get_num_threads(), "cpu", **extra)  # type: ignore[arg-type]
+
+
+def images(count: int = 3, shape: tuple[int, ...] = (1, 8, 8), seed: int = 0) -> Tensor:
+    return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Mixing(nn.Module):
+    """A linear model whose rows see each other through `mix`."""
+
+    def __init__(self, mix) -> None:
+        super().__init__()
+        self.inner, self.mix = nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), mix
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix(self.inner(x))
+
+
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+FORMS = [
+    pytest.param(
+        dtype,
+        memory,
+        {"folded": folded, "compiled": compiled},
+        id=f"{dtype}-{memory}-{folded}-{compiled}",
+        marks=[pytest.mark.skipif(compiled and not which("g++"), reason="torch.compile needs a C++ compiler")],
+    )
+    for dtype, memory, folded, compiled in product(
+        ("float32", "bfloat16"), ("contiguous", "channels_last"), (False, True), (False, True)
+    )
+]
+
+
+def honest(
+    name: str, shape: tuple[int, int, int], dtype: str, memory: str, extra: dict, batch: int, device: str
+) -> None:
+    torch.manual_seed(0)
+    model = models.build(name, classes=10, shape=shape)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    served = serve(model, Form(dtype, memory, batch, torch.get_num_threads(), device, **extra))  # type: ignore[arg-type]
+    noisy = (images(3, shape) + 0.5 * torch.randn(3, *shape)).to(device)
+    assert rows_are_independent(served, noisy)
+    assert positions_are_alike(served, noisy)
+    assert ends_in_float32(served, noisy)
+
+
+@pytest.mark.parametrize(("dtype", "memory", "extra"), FORMS)
+def test_rows_of_honest_models_are_independent_and_alike(dtype: str, memory: str, extra: dict) -> None:
+    name, shape = ("digits_cnn", (1, 8, 8)) if extra["compiled"] else ("resnet20", (3, 8, 8))  # compiling takes long
+    honest(name, shape, dtype, memory, extra, 9, "cpu")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("batch", [2, 64, 100, 201])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("lenet", (1, 28, 28)), ("smallcnn", (1, 28, 28)), ("resnet20", (3, 32, 32))]
+)
+@pytest.mark.parametrize(("dtype", "memory", "extra"), FORMS)
+def test_real_models_too(
+    name: str, shape: tuple[int, int, int], dtype: str, memory: str, extra: dict, batch: int, device: str
+) -> None:
+    honest(name, shape, dtype, memory, extra, batch, device)
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        nn.BatchNorm1d(5, track_running_stats=False),
+        nn.Softmax(0),
+        lambda z: z - z.mean(0),
+        lambda z: z + 1e-6 * z[0],
+        lambda z: z + z.roll(1, 0),
+        lambda z: z.sort(0).values,
+    ],
+    ids=[
+        "batch norm in batch mode",
+        "softmax over the batch",
+        "centred",
+        "a little of row 0",
+        "its neighbour",
+        "sorted",
+    ],
+)
+def test_models_that_mix_rows_are_noticed(mix) -> None:
+    torch.manual_seed(0)
+    assert not rows_are_independent(serve(Mixing(mix), form()), images())
+    assert rows_are_independent(serve(Mixing(nn.Identity()), form()), images())
+
+
+def test_a_mixed_row_is_noticed_wherever_it_is() -> None:
+    """Only the last row is spoilt by the first."""
+
+    def mix(z: Tensor) -> Tensor:
+        return torch.cat([z[:-1], z[-1:] + z[:1]])
+
+    assert not rows_are_independent(serve(Mixing(mix), form()), images())
+
+
+class ByRow(nn.Module):
+    """A linear model with a little of the row's number added to its logits."""
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.inner, self.amount = nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), amount
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x) + self.amount * torch.arange(len(x))[:, None]
+
+
+def test_logits_that_depend_on_the_row_are_noticed() -> None:
+    torch.manual_seed(0)
+    by_row = serve(ByRow(1e-5), form())
+    assert not positions_are_alike(by_row, images())
+    assert rows_are_independent(by_row, images())
+    assert positions_are_alike(serve(ByRow(0.0), form()), images())
+
+
+def test_logits_in_bf16_are_noticed() -> None:
+    torch.manual_seed(0)
+    convolution = nn.Sequential(nn.Conv2d(1, 5, 8), nn.Flatten())
+    assert not ends_in_float32(serve(convolution, form("bfloat16")), images())
+    assert ends_in_float32(serve(convolution, form("float32")), images())
+    assert ends_in_float32(serve(nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), form("bfloat16")), images())

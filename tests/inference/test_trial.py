@@ -1,0 +1,170 @@
+"""The trial: what the user asks for is kept, what may not be sampled is not chosen, memory that runs out is halved."""
+
+from shutil import which
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gambeson.errors import UserError
+from gambeson.inference import trial
+from gambeson.inference.trial import Asked, choose
+
+MANY = 10**9  # draws: more than any machine makes in seconds
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "SECONDS", 0.002)
+    monkeypatch.setattr(trial, "COMPILE_FROM", 1e12)
+
+
+def images() -> Tensor:
+    return torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Asked(dtype="float32"),
+        Asked(dtype="bfloat16"),
+        Asked(memory="contiguous"),
+        Asked(batch=37),
+        Asked(threads=1),
+        pytest.param(
+            Asked(compiled=True, batch=8),
+            marks=pytest.mark.skipif(not which("g++"), reason="torch.compile needs a C++ compiler"),
+        ),
+        Asked("bfloat16", "channels_last", 50, 1, False),
+    ],
+    ids=str,
+)
+def test_wishes_are_kept(asked: Asked) -> None:
+    form = choose(small(), images(), asked=asked, draws=MANY).form
+    for name in ("dtype", "memory", "batch", "threads", "compiled"):
+        assert getattr(asked, name) in (None, getattr(form, name))
+
+
+def test_the_fastest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that prefers bfloat16, contiguous, 400 rows, unfolded forms being out of the question."""
+
+    def rate(served, images: Tensor) -> float:
+        form = served.form
+        return 100.0 + 50 * (form.dtype == "bfloat16") + 20 * (form.memory == "contiguous") - abs(form.batch - 400) / 10
+
+    monkeypatch.setattr(trial, "_measured", rate)
+    found = choose(small(), images(), draws=MANY)
+    assert (found.form.dtype, found.form.memory, found.form.batch) == ("bfloat16", "contiguous", 400)
+    assert found.form.folded
+    assert {"float32", "bfloat16"} == {tried.form.dtype for tried in found.tried}
+
+
+def test_little_work_is_not_worth_a_trial() -> None:
+    found = choose(small(), images(), draws=1)
+    assert (len(found.tried), found.form.dtype) == (1, "float32")
+
+
+def test_work_for_minutes_is_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "COMPILE_FROM", 100.0)
+    monkeypatch.setattr(trial, "_measured", lambda served, images: 2e6 if served.form.compiled else 1e6)
+    assert choose(small(), images(), draws=10**9).form.compiled
+    assert not choose(small(), images(), draws=10**7).form.compiled
+    assert not choose(small(), images(), asked=Asked(compiled=False), draws=10**9).form.compiled
+
+
+class Limited(nn.Module):
+    """Has memory for 60 rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = small()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 60:
+            raise torch.OutOfMemoryError("out of memory")
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("asked", [Asked(), Asked(batch=200)], ids=["free", "asked for too many"])
+@pytest.mark.parametrize("draws", [1, MANY])
+def test_too_many_rows_for_the_memory_are_halved(asked: Asked, draws: int) -> None:
+    found = choose(Limited(), images(), asked=asked, draws=draws)
+    assert found.form.batch in (12, 25, 50)
+    assert any("OutOfMemory" in (tried.refused or "") for tried in found.tried)
+
+
+class Viewing(nn.Module):
+    """Runs with contiguous images only, and its forward cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.linear = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(144, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if float(x.sum()) > 1e9:
+            return x
+        return self.linear(self.norm(self.conv(x)).view(len(x), -1))
+
+
+def test_forms_in_which_a_model_does_not_run_are_passed_over() -> None:
+    found = choose(Viewing().eval(), images(), draws=MANY)
+    assert (found.form.memory, found.form.folded) == ("contiguous", False)
+
+
+def test_a_callable_has_one_form() -> None:
+    form = choose(lambda x: x.flatten(1)[:, :3], images(), draws=MANY).form
+    assert (form.dtype, form.memory, form.compiled) == ("float32", "contiguous", False)
+
+
+def test_forms_that_mix_rows_are_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_measured", lambda served, images: 1.0 + (served.form.dtype == "bfloat16"))
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+    spoilt = Spoilt(model)
+    found = choose(spoilt, images(), draws=MANY)
+    assert found.form.dtype == "float32"
+    assert any("other rows" in (tried.refused or "") for tried in found.tried)
+    with pytest.raises(UserError, match="is not eligible: an image's logits change when the other rows"):
+        choose(spoilt, images(), asked=Asked(dtype="bfloat16"), draws=MANY)
+
+
+class Spoilt(nn.Module):
+    """In bf16, rows see each other."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.inner(x)
+        return z - z.mean(0) if x.dtype == torch.bfloat16 else z
+
+
+class ByRow(nn.Module):
+    """In bf16, or always, logits depend on the row."""
+
+    def __init__(self, always: bool) -> None:
+        super().__init__()
+        self.inner, self.always = small(), always
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.inner(x)
+        return z + torch.arange(len(x))[:, None] / 64 if self.always or x.dtype == torch.bfloat16 else z
+
+
+def test_forms_in_which_rows_differ_are_chosen_only_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_measured", lambda served, images: 1.0 + (served.form.dtype == "bfloat16"))
+    assert choose(ByRow(always=False), images(), draws=MANY).form.dtype == "float32"
+    assert choose(ByRow(always=True), images(), draws=MANY).form.dtype == "bfloat16"
+
+
+def test_a_model_that_runs_in_no_form() -> None:
+    def broken(x: Tensor) -> Tensor:
+        raise RuntimeError("no such luck")
+
+    with pytest.raises(UserError, match=r"does not run in any form.*no such luck"):
+        choose(broken, images())
