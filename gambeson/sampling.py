@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gambeson.errors import UserError
 from gambeson.inference import Form, Served
-from gambeson.keys import Part, generator
+from gambeson.keys import Part
 from gambeson.noise import Lattice
 
 BLOCK = 100
@@ -91,7 +91,7 @@ def counts(served: Served, requests: Sequence[Request], *, noise: Lattice, class
         coming = start()
         while (call := coming()) is not None:
             # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.
-            torch.div(torch.from_numpy(call.cells).to(device), noise.levels, out=images)
+            torch.div(torch.from_numpy(call.cells).to(device), noise.unit, out=images)
             coming = start()  # from here on `cells` is written again
             _add_votes(total, served(images)[: len(call.owner)], torch.from_numpy(call.owner), classes)
     table = total.reshape(len(requests), classes + 1)[:, :classes].cpu().numpy()
@@ -112,7 +112,7 @@ class _Call(NamedTuple):
 
 def _calls(requests: Sequence[Request], noise: Lattice, batch: int) -> Iterator[_Call]:
     """All draws of all requests, one after another, in calls of `batch` rows; the last may have fewer owners."""
-    cells = np.zeros((batch, *requests[0].image.shape), noise.first.dtype)
+    cells = np.zeros((batch, *requests[0].image.shape), noise.dtype)
     owner = np.zeros(batch, np.int64)
     filled = 0
     for number, noisy in _blocks(requests, noise):
@@ -147,12 +147,10 @@ def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[tuple[int, 
         pixels = request.image.cpu().numpy()
         if pixels.min(initial=0) < 0 or pixels.max(initial=0) > noise.levels:
             raise UserError(f"the image has cells {pixels.min()}..{pixels.max()}; they must be in 0..{noise.levels}")
-        pixels = pixels.astype(noise.first.dtype)
+        pixels = pixels.astype(noise.dtype)
         at, end = request.first, request.first + request.draws
         while at < end:
-            noisy = noise.sample((BLOCK, *pixels.shape), generator(*request.key, at // BLOCK))
-            noisy = noisy[at % BLOCK :][: end - at]
-            noisy += pixels
+            noisy = noise.block(pixels, request.key, at // BLOCK, BLOCK)[at % BLOCK :][: end - at]
             at += len(noisy)
             yield number, noisy
 

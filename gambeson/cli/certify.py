@@ -86,7 +86,8 @@ def certify(
     for name, plan in zip(names, plans, strict=True):
         largest = ", ".join(f"{key} {radius:.3f}" for key, radius in _one_sided(plan.settings["max_radius"]))
         most = "at most " if grid else ""
-        typer.echo(f"{name}: {most}{draws} draws at alpha {alpha:g} certify at most {largest}")
+        asked = f"{plan.settings['draws']} draws at alpha {plan.settings['alpha']:g}"
+        typer.echo(f"{name}: {most}{asked} certify at most {largest}")
         evaluation = record(found, plan, f"certify {name}", engine=_engine(engine, workers, ray_address, plan))
         _tell_certified(found, evaluation, name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2])
 

@@ -15,6 +15,7 @@ from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
 from gambeson.sampling import BLOCK
 from gambeson.smoothed.company import together
+from gambeson.smoothed.exact import exact, largest_exact_radii
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds
 from gambeson.smoothed.hard import Smoothed
@@ -37,6 +38,10 @@ class Judge:
         procedures = [self.begin(image, label) for image, label in zip(images, labels, strict=True)]
         found = together(self.smoothed, procedures, images, part.indices.tolist())
         return [{**fields, "correct": fields["predict"] == label} for fields, label in zip(found, labels, strict=True)]
+
+
+def _exact(smoothed: Smoothed, pixels: Tensor, label: int) -> Procedure:
+    return exact(smoothed, pixels)
 
 
 def _fixed(smoothed: Smoothed, budget: dict[str, Any], pixels: Tensor, label: int) -> Procedure:
@@ -63,25 +68,34 @@ def certified(
 ) -> Evaluation:
     """Certify the smoothed `model` on every image, on the pixel lattice.
 
-    noise: kind:scale in [0, 1] pixel units, `gaussian:sigma`, `laplace:b` or `uniform:half-width`. radii: None gives
+    noise: kind:scale in [0, 1] pixel units, `gaussian:sigma`, `laplace:b`, `uniform:half-width` or
+    `splitting:half-width`. radii: None gives
     every image the same number of draws and a radius in full precision (Cohen et al. 2019, CERTIFY); a grid of radii,
     in [0, 1] pixel units, finds out which of them each image certifies with as few draws as that takes. draws,
     select_draws: noisy copies that bound (for a grid: at most) and that pick the class, n and n0. alpha: the failure
     probability of each image's certificates, over everything that is claimed of it. For a grid, price: the draws that
     one more certified radius is worth; stop_wrong: images whose selected class is wrong are not certified. form: the
     inference form that is sampled (None: float32, channels_last where the model runs so, with the threads that torch
-    has). Records hold counts, bounds and `radii` per certificate, in [0, 1] pixel units. Raises UserError for a model
-    that is no fixed function of its input, and for an (n, alpha) with which no outcome can be certified.
+    has). Splitting noise counts every noisy copy there is, which replaces draws, select_draws, alpha and radii: nothing
+    is left to chance. Records hold counts, bounds and `radii` per certificate, in [0, 1] pixel units. Raises UserError
+    for a model that is no fixed function of its input, and for an (n, alpha) with which no outcome can be certified.
     """
     data = examples(data)
     certify_budget(draws, select_draws, alpha)
     classes, flags = inspect(model, data)
     smoothed = smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
     values = data.images[0].numel()
-    budget: Any = "fixed"
-    largest = smoothed.largest_radii(draws, alpha, values)
-    begin = partial(_fixed, smoothed, {"select_draws": select_draws, "draws": draws, "alpha": alpha})
-    if radii is not None:
+    budget: Any
+    begin: Callable[[Tensor, int], Procedure]
+    if smoothed.noise.states is not None:
+        if radii is not None:
+            raise UserError(f"the radii of {noise} are exact at no further cost: leave radii out")
+        budget, select_draws, draws, alpha = "exact", 0, smoothed.noise.states, 0.0
+        largest, begin = largest_exact_radii(smoothed), partial(_exact, smoothed)
+    elif radii is None:
+        budget, largest = "fixed", smoothed.largest_radii(draws, alpha, values)
+        begin = partial(_fixed, smoothed, {"select_draws": select_draws, "draws": draws, "alpha": alpha})
+    else:
         made = plan(thresholds(smoothed, radii, values), alpha=alpha, cap=draws, price=price)
         _reachable(radii, made)
         budget = {
@@ -106,7 +120,7 @@ def certified(
         "max_radius": largest,
         "rounding_distance": smoothed.rounding_distance(values),
     }
-    batch = 1 if radii is None else COMPANY
+    batch = 1 if budget == "fixed" else COMPANY
     return Evaluation("certified", settings, data, batch, Judge(smoothed, begin), flags)
 
 
