@@ -36,4 +36,4 @@ def noisy(noise: Noise, images: Tensor, drawn: Tensor) -> Tensor:
     width = 2 * noise.scale
     lower = drawn + width * torch.floor((images - drawn) / width)
     middle = (lower.clamp(min=0) + (lower + width).clamp(max=1)) / 2
-    return images + (middle - images).detach()
+    return middle.detach() + (images - images.detach())
