@@ -12,7 +12,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True)
 class Noise:
-    """A smoothing distribution, independent per pixel value, in [0, 1] pixel units.
+    """A smoothing distribution in [0, 1] pixel units, the same for every pixel value.
 
     `scale` is sigma (gaussian), the scale b of exp(-|z|/b) (laplace), or the half-width (uniform on [-scale, scale];
     splitting: of the cells that each value's range is split into).
