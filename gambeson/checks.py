@@ -66,7 +66,8 @@ def certified_not_above_attacked(run: Run, rejudge: Rejudge | None = None) -> Ch
     A conflict is an image that PREDICT gives another class (an abstention is none) at a distance in the norm of the
     certificate, measured in float64, below its radius against real-valued adversaries; where a record holds the
     distance in the attack's norm alone, below the radius that follows in that norm. It is re-judged on fresh noise;
-    the check fails when more conflicts are confirmed than alpha allows, Binomial(images, alpha) at 1e-6.
+    the check fails when more conflicts are confirmed than alpha allows, Binomial(images, alpha) at 1e-6. Where nothing
+    was random, alpha is 0: there is nothing to judge again, and the first conflict fails.
     """
     name = "certified_not_above_attacked"
     outcomes = [_conflicts(run, certified, rejudge) for certified in run.evaluations("certified")]
@@ -99,6 +100,7 @@ def _conflicts(run: Run, certified: dict[str, Any], rejudge: Rejudge | None) -> 
     """Over all attacks on one certified classifier: the images in conflict, each counted once."""
     sure = {record["index"]: record for record in run.records(certified["id"])}
     values = prod(run.header["shape"])
+    certain = certified["settings"]["alpha"] == 0  # every noisy copy was counted, of the attack's image too
     images: set[int] = set()
     verdicts: dict[int, bool | None] = {}  # True: confirmed on fresh noise, None: some image was not kept, else False
     for attacked in run.evaluations("attacked"):
@@ -111,8 +113,8 @@ def _conflicts(run: Run, certified: dict[str, Any], rejudge: Rejudge | None) -> 
             images.add(after["index"])
             index = after["index"]
             if _conflict(before, after, attacked["settings"]["norm"], values) and verdicts.get(index) is not True:
-                again = rejudge(attacked, index) if rejudge else None
-                found = None if again is None else again not in (-1, before["selected"])
+                again = rejudge(attacked, index) if rejudge and not certain else None
+                found = True if certain else None if again is None else again not in (-1, before["selected"])
                 # Another attack's image that turns out innocent does not clear one that nobody could judge.
                 verdicts[index] = None if not found and verdicts.get(index, found) is None else found
     allowed = int(binom.isf(FALSE_ALARM, max(1, len(images)), certified["settings"]["alpha"]))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gambeson.errors import UserError
 from gambeson.inference import Form, Served
-from gambeson.keys import Part, generator
+from gambeson.keys import Part
 from gambeson.noise import Lattice
 
 BLOCK = 100
@@ -105,7 +105,7 @@ def counts(
         coming = start()
         while (call := coming()) is not None:
             # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.
-            torch.div(torch.from_numpy(call.cells).to(device), noise.levels, out=images)
+            torch.div(torch.from_numpy(call.cells).to(device), noise.unit, out=images)
             coming = start()  # from here on `cells` is written again
             rows = slice(call.first, call.first + len(call.owner))
             _add_votes(total, served(images)[rows], torch.from_numpy(call.owner), classes)
@@ -134,7 +134,7 @@ def _calls(requests: Sequence[Request], noise: Lattice, batch: int, apart: bool)
 
     apart: no two requests in a call, and draw j in row j mod batch.
     """
-    cells = np.zeros((batch, *requests[0].image.shape), noise.first.dtype)
+    cells = np.zeros((batch, *requests[0].image.shape), noise.dtype)
     owner = np.zeros(batch, np.int64)
     first = filled = 0
     last = -1
@@ -175,12 +175,10 @@ def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[tuple[int, 
         pixels = request.image.cpu().numpy()
         if pixels.min(initial=0) < 0 or pixels.max(initial=0) > noise.levels:
             raise UserError(f"the image has cells {pixels.min()}..{pixels.max()}; they must be in 0..{noise.levels}")
-        pixels = pixels.astype(noise.first.dtype)
+        pixels = pixels.astype(noise.dtype)
         at, end = request.first, request.first + request.draws
         while at < end:
-            noisy = noise.sample((BLOCK, *pixels.shape), generator(*request.key, at // BLOCK))
-            noisy = noisy[at % BLOCK :][: end - at]
-            noisy += pixels
+            noisy = noise.block(pixels, request.key, at // BLOCK, BLOCK)[at % BLOCK :][: end - at]
             at += len(noisy)
             yield number, noisy
 

@@ -91,10 +91,10 @@ class Grid(Strict):
 
 class CertifiedSettings(Strict):
     noise: str
-    select_draws: Positive
+    select_draws: Annotated[int, Field(ge=0)]
     draws: Positive
     alpha: Probability
-    budget: Literal["fixed"] | Grid
+    budget: Literal["fixed", "exact"] | Grid  # exact: every noisy copy is counted, alpha and select_draws are 0
     seed: int
     block: Positive
     form: Form
@@ -142,7 +142,7 @@ class CertifiedRecord(Record):
     p_upper_two_sided: Probability | None
     radii: dict[str, float]
     radii_real: dict[str, float]
-    radius_kind: Literal["full", "grid"] = "full"
+    radius_kind: Literal["full", "grid", "exact"] = "full"
     draws: int | None = None  # a grid's: how many this image took; else those of the settings
     looks: list[tuple[int, int]] | None = None  # a grid's: (draws, hits) at every look
     stopped: str | None = None

@@ -147,6 +147,21 @@ def test_a_conflict_that_nobody_could_judge_is_not_cleared_by_another_attack(run
     assert f"{10 if unkept else 0} that could not be judged" in check.meaning
 
 
+@pytest.mark.parametrize("judge", [None, another_class, lambda evaluation, index: 1])
+@pytest.mark.parametrize(("fooled", "verdict"), [(0, "pass"), (1, "fail")])
+def test_where_nothing_is_random_the_first_conflict_fails(run, judge, fooled, verdict) -> None:
+    """An image that nobody kept or that is innocent on other noise is no excuse: there is no other noise."""
+    exact = {**CERTIFIED, "noise": "splitting:1", "select_draws": 0, "alpha": 0.0, "budget": "exact", "tau": 0.0}
+    certified(
+        run, settings={**exact, "max_radius": {"splitting_l1": 1.0}}, radii={"splitting_l1": 0.5},
+        radii_real={"splitting_l1": 0.4}, select_counts=[], radius_kind="exact",
+    )  # fmt: skip
+    attacked(run, smoothed(0.3, norm="l1", noise="splitting:1", predict_alpha=0.0), fooled=fooled)
+    attacked(run, smoothed(0.5, norm="l1", noise="splitting:1", predict_alpha=0.0), fooled=20)  # beyond it, attacks may
+    check = certified_not_above_attacked(run, judge)
+    assert (check.verdict, check.value, check.threshold) == (verdict, fooled, 0)
+
+
 def test_a_radius_above_an_attack_fails(run: Run) -> None:
     certified(run, radius=0.5)
     attacked(run, smoothed(0.3), fooled=30)

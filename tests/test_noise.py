@@ -12,7 +12,8 @@ from scipy.stats import chi2, kstest
 
 from gambeson.errors import UserError
 from gambeson.keys import generator
-from gambeson.noise import BITS, FIRST, TAIL_ERROR, Lattice, Noise, _tail, draw, lattice, parse
+from gambeson.noise import Noise, draw, lattice, parse
+from gambeson.noise.additive import BITS, FIRST, TAIL_ERROR, Additive, _tail
 
 SMALL = [Noise(kind, scale) for kind in ("gaussian", "laplace", "uniform") for scale in (0.001, 0.01, 0.05, 0.25)]
 LARGE = [Noise(kind, scale) for kind in ("gaussian", "laplace", "uniform") for scale in (0.5, 1.0, 3.7, 10.0)]
@@ -39,13 +40,13 @@ def boundary(cell: int, levels: int) -> mpmath.mpf:
     return (mpmath.mpf(cell) + mpmath.mpf("0.5")) / levels
 
 
-def drawn_probabilities(grid: Lattice) -> list[int]:
+def drawn_probabilities(grid: Additive) -> list[int]:
     """Each cell's probability as it is drawn, times 2^63, lowest cell first."""
     ends = [0, *grid.thresholds.tolist(), 2**BITS]
     return [after - before for before, after in pairwise(ends)]
 
 
-def total_variation(grid: Lattice) -> mpmath.mpf:
+def total_variation(grid: Additive) -> mpmath.mpf:
     """Between the cells as they are drawn and the rounded real noise: half the sum over all cells, tails included."""
     levels, noise, top = grid.levels, grid.noise, -grid.lowest
     tails = [true_tail(noise, boundary(k, levels)) for k in range(top + 1)]  # P(cell > k)
@@ -100,7 +101,7 @@ def test_the_table_is_symmetric_and_increasing(noise: Noise, levels: int) -> Non
     assert sum(probabilities) == 2**BITS
 
 
-def pooled(grid: Lattice, expected_at_least: float, draws: int) -> tuple[np.ndarray, np.ndarray]:
+def pooled(grid: Additive, expected_at_least: float, draws: int) -> tuple[np.ndarray, np.ndarray]:
     """True probabilities of groups of neighbouring cells, and each cell's group; tails are groups of their own."""
     top = -grid.lowest
     tails = np.array([float(true_tail(grid.noise, boundary(k, grid.levels))) for k in range(top + 1)])

@@ -14,9 +14,10 @@ from .gaussian_l2 import gaussian_l2
 from .laplace_l1 import laplace_l1
 from .renyi_l1 import renyi_l1
 from .renyi_l2 import renyi_l2
+from .splitting_l1 import splitting_l1
 from .uniform_l1 import uniform_l1
 
-__all__ = ["dp_l1", "dp_l2", "gaussian_l2", "laplace_l1", "renyi_l1", "renyi_l2", "uniform_l1"]
+__all__ = ["dp_l1", "dp_l2", "gaussian_l2", "laplace_l1", "renyi_l1", "renyi_l2", "splitting_l1", "uniform_l1"]
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,13 @@ _ROWS = (
     Certificate("renyi_l1", "laplace", "l1", renyi_l1, "Renyi divergence", "Li et al. 2019"),
     Certificate("dp_l1", "laplace", "l1", dp_l1, "Differential privacy", "Lecuyer et al. 2019"),
     Certificate("uniform_l1", "uniform", "l1", uniform_l1, "Overlap of cubes", "Yang et al. 2020"),
+    Certificate("splitting_l1", "splitting", "l1", splitting_l1, "Shared cells, exact", "Levine & Feizi 2021"),
 )
 CERTIFICATES: dict[str, Certificate] = {row.name: row for row in _ROWS}
 
 
 def applicable(noise_kind: str) -> list[Certificate]:
-    """The certificates that hold for a noise, "gaussian", "laplace" or "uniform", the tight one first.
+    """The certificates that hold for a kind of noise, such as "gaussian" or "uniform", the tight one first.
 
     >>> [row.name for row in applicable("uniform")]
     ['uniform_l1']

@@ -104,7 +104,8 @@ def certify(
         largest = ", ".join(f"{key} {radius:.3f}" for key, radius in _one_sided(plan.settings["max_radius"]))
         grid = _grid(plan.settings)
         most = "at most " if grid else ""
-        typer.echo(f"{name}: {most}{draws} draws at alpha {alpha:g} certify at most {largest}")
+        asked = f"{plan.settings['draws']} draws at alpha {plan.settings['alpha']:g}"
+        typer.echo(f"{name}: {most}{asked} certify at most {largest}")
         title, chosen = f"certify {name}", plan.settings["form"]
         processes = at_once(engine, workers, chosen["threads"], chosen["device"])
         evaluation = record(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from gambeson.geometry import distance
 from gambeson.inference import Form
 from gambeson.keys import generator, key
 from gambeson.models.modes import device_of, evaluating, frozen
+from gambeson.noise import noisy
 from gambeson.records import fingerprint
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.soft import soft
@@ -58,7 +60,8 @@ def attacked(
     "least_likely", or a class per image, int64 (N,) in the order of `data`; success then means that class. noise
     (kind:scale) attacks the smoothed classifier instead of the base model: the attack sees the log of the mean
     softmax over `attack_draws` fixed draws per image (Salman et al. 2019), and what it returns is judged by
-    PREDICT with `predict_draws` fresh draws at `predict_alpha`, which may abstain (predict -1, not correct).
+    PREDICT with `predict_draws` fresh draws at `predict_alpha`, which may abstain (predict -1, not correct); splitting
+    noise is judged by every noisy copy and never abstains.
     early_stop: leave an image alone once it fools what the attack sees; None: yes for the base model, no for the
     smoothed classifier, where fooling a few draws says little about the vote, and the largest loss counts. keep:
     called with (indices, x, x_adv) of every finished batch, before its records come out. Records hold
@@ -93,6 +96,8 @@ def attacked(
     smoothed = None if noise is None else smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
     if smoothed is not None:
         smoothed.fills_rows(predict_draws=predict_draws)
+        if smoothed.noise.states is not None:  # every noisy copy is counted
+            predict_draws, predict_alpha = smoothed.noise.states, 0.0
     judged_by = None if smoothed is None else _Judged(smoothed, predict_draws, predict_alpha)
     settings = {
         "attack": attack,
@@ -126,7 +131,8 @@ def attacked(
         x, y = part.pixels().to(device), part.labels.to(device)
         logits: Classifier = model
         if smoothed is not None:
-            logits = soft(model, _noise(smoothed, indices, attack_draws, x))
+            drawn = _noise(smoothed, indices, attack_draws, x)
+            logits = soft(model, drawn, noisy=partial(noisy, smoothed.noise.noise))
         keys = [key(seed, "attack", index) for index in indices]
         with evaluating(model), frozen(model):
             aim = torch.stack([given[index] for index in indices]) if given else targeted

@@ -19,6 +19,7 @@ from gambeson.evaluation.work import Found, Work
 from gambeson.inference import Form
 from gambeson.sampling import BLOCK
 from gambeson.smoothed.company import advance
+from gambeson.smoothed.exact import exact, largest_exact_radii
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds
 from gambeson.smoothed.hard import Smoothed
@@ -43,6 +44,10 @@ class Judge:
         if len(done) < len(labels):
             return None, answers
         return [{**done[row], "correct": done[row]["predict"] == label} for row, label in enumerate(labels)], answers
+
+
+def _exact(smoothed: Smoothed, pixels: Tensor, label: int) -> Procedure:
+    return exact(smoothed, pixels)
 
 
 def _fixed(smoothed: Smoothed, budget: dict[str, Any], pixels: Tensor, label: int) -> Procedure:
@@ -70,7 +75,8 @@ def certified(
 ) -> Evaluation:
     """Certify the smoothed `model` on every image, on the pixel lattice.
 
-    noise: kind:scale in [0, 1] pixel units, `gaussian:sigma`, `laplace:b` or `uniform:half-width`. radii: None gives
+    noise: kind:scale in [0, 1] pixel units, `gaussian:sigma`, `laplace:b`, `uniform:half-width` or
+    `splitting:half-width`. radii: None gives
     every image the same number of draws and a radius in full precision (Cohen et al. 2019, CERTIFY); a grid of radii,
     in [0, 1] pixel units, finds out which of them each image certifies with as few draws as that takes; "customary" is
     the grid of the data set's literature, without what so many draws cannot certify. draws, select_draws: noisy copies
@@ -78,9 +84,10 @@ def certified(
     certificates, over everything that is claimed of it. For a grid, price: the draws that one more certified radius is
     worth; rule: "group_sequential" or "beta_mixture", see `gambeson.stats.plan`; stop_wrong: images whose selected
     class is wrong are not certified. form: the inference form that is sampled (None: float32, channels_last where the
-    model runs so, with the threads that torch has). Records hold counts, bounds and `radii` per certificate, in [0, 1]
-    pixel units. Raises UserError for a model that is no fixed function of its input, and for an (n, alpha) with which
-    no outcome can be certified.
+    model runs so, with the threads that torch has). Splitting noise counts every noisy copy there is, which replaces
+    draws, select_draws, alpha and radii: nothing is left to chance. Records hold counts, bounds and `radii` per
+    certificate, in [0, 1] pixel units. Raises UserError for a model that is no fixed function of its input, and for an
+    (n, alpha) with which no outcome can be certified.
     """
     data = examples(data)
     certify_budget(draws, select_draws, alpha)
@@ -88,13 +95,20 @@ def certified(
     smoothed = smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
     smoothed.fills_rows(draws=draws)
     values = data.images[0].numel()
-    budget: Any = "fixed"
-    largest = smoothed.largest_radii(draws, alpha, values)
-    begin = partial(_fixed, smoothed, {"select_draws": select_draws, "draws": draws, "alpha": alpha})
+    budget: Any
+    begin: Callable[[Tensor, int], Procedure]
     made: Plan | None = None
-    if radii is not None:
+    if smoothed.noise.states is not None:
+        if radii not in (None, "customary"):
+            raise UserError(f"the radii of {noise} are exact at no further cost: leave radii out")
+        budget, select_draws, draws, alpha = "exact", 0, smoothed.noise.states, 0.0
+        largest, begin = largest_exact_radii(smoothed), partial(_exact, smoothed)
+    elif radii is None:
+        budget, largest = "fixed", smoothed.largest_radii(draws, alpha, values)
+        begin = partial(_fixed, smoothed, {"select_draws": select_draws, "draws": draws, "alpha": alpha})
+    else:
         if isinstance(radii, str):
-            radii = _customary(radii, smoothed, data, largest, alpha, draws, rule)
+            radii = _customary(radii, smoothed, data, alpha, draws, rule)
         made = plan(thresholds(smoothed, radii, values), alpha=alpha, cap=draws, price=price, rule=rule)
         _reachable(radii, made)
         budget = {
@@ -120,24 +134,23 @@ def certified(
         "max_radius": largest,
         "rounding_distance": smoothed.rounding_distance(values),
     }
-    batch = 1 if radii is None else COMPANY
+    batch = 1 if budget == "fixed" else COMPANY
     tried = partial(
         pilot, smoothed, data, select_draws=select_draws, draws=draws, plan=made, stop_wrong=stop_wrong
     )  # fmt: skip
     return Evaluation("certified", settings, data, batch, Judge(smoothed, begin), flags, tried)
 
 
-def _customary(
-    word: str, smoothed: Smoothed, data: Dataset, largest: dict[str, float], alpha: float, draws: int, rule: str
-) -> list[float]:
+def _customary(word: str, smoothed: Smoothed, data: Dataset, alpha: float, draws: int, rule: str) -> list[float]:
     """The data set's customary radii, as far as unanimous draws certify them."""
     if word != "customary":
         raise UserError(f"radii is {word!r}; give numbers, 'customary', or None for full precision")
     if data.name not in PUBLISHED:
         raise UserError(f"{data.name} has no customary radii ({', '.join(PUBLISHED)} have): give radii")
-    tight = smoothed.certificates()[0]
+    tight, values = smoothed.certificates()[0], data.images[0].numel()
+    largest = smoothed.largest_radii(draws, alpha, values)
     near = [r for r in customary(data.name, tight.norm, largest[tight.name]) if r <= largest[tight.name]]
-    least = thresholds(smoothed, near, data.images[0].numel())
+    least = thresholds(smoothed, near, values)
     found = [r for r, p in zip(near, least, strict=True) if attainable(p, alpha=alpha, cap=draws, rule=rule)]
     if not found:
         raise UserError(f"draws is {draws} at alpha {alpha:g}: even if all agreed, {rule} would certify no radius")

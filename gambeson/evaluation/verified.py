@@ -9,6 +9,7 @@ of Binomial(m, alpha), but for beta.
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import isclose
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 from torch import Tensor
 
+from gambeson.smoothed.exact import claim, every_copy
 from gambeson.smoothed.grid import replay, thresholds
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.procedure import ABSTAIN, Ask
@@ -52,6 +54,8 @@ def recomputer(smoothed: Smoothed, settings: dict[str, Any], values: int) -> Cal
     """
     budget, alpha, draws = settings["budget"], settings["alpha"], settings["draws"]
     made: Plan | None = None
+    if budget == "exact":
+        return partial(_exactly, smoothed)
     if budget != "fixed":
         least = thresholds(smoothed, budget["radii"], values)
         made = plan(least, alpha=alpha, price=budget["price"], rule=budget["rule"], looks=budget["looks"])
@@ -88,6 +92,17 @@ def recomputer(smoothed: Smoothed, settings: dict[str, Any], values: int) -> Cal
     return problem
 
 
+def _exactly(smoothed: Smoothed, record: dict[str, Any]) -> str | None:
+    """What is wrong with a record whose counts are of every noisy copy."""
+    counts, copies = record["counts"], every_copy(smoothed).draws
+    if sum(counts) + record["nonfinite"] != copies:
+        return f"the counts add up to {sum(counts)}, not to the {copies} noisy copies"
+    for name, value in claim(smoothed, counts).items():
+        if record[name] != value:
+            return f"{name} is {record[name]!r}, its counts give {value!r}"
+    return None if record["predict"] == record["selected"] else f"it answers {record['predict']}, not what was selected"
+
+
 def on_fresh_noise(
     smoothed: Smoothed,
     images: Tensor,
@@ -101,13 +116,17 @@ def on_fresh_noise(
 ) -> tuple[Verdict, list[int]]:
     """Judge the claims of `records` (of `images` (N, C, H, W), in that order) on noise of a new seed.
 
-    A claim is rejected if upper(hits, draws, beta / N), tau added, lies below its p_lower. Returns the verdict and the
-    indices of the rejected images. seed: None draws one that nobody could know before.
+    A claim is rejected if upper(hits, draws, beta / N), tau added, lies below its p_lower. Where every noisy copy was
+    counted they are counted again, and a claim is rejected if any count differs. Returns the verdict and the indices of
+    the rejected images. seed: None draws one that nobody could know before.
     """
     fresh = replace(smoothed, seed=secrets.randbits(62) if seed is None else seed)
-    rejected = []
+    rejected, draws = [], smoothed.draws(draws)
     for image, record in zip(images, records, strict=True):
         found = fresh.answer(image, record["index"], Ask("verify", 0, draws))
+        if smoothed.noise.states is not None:
+            rejected += [record["index"]] * (found.classes.tolist() != record["counts"])
+            continue
         most = float(upper(int(found.classes[record["selected"]]), draws, beta / len(records)))
         if min(1.0, most + fresh.tau(image.numel())) < record["p_lower"]:
             rejected.append(record["index"])

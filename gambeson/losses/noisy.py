@@ -31,10 +31,10 @@ def noisy(
         y: labels (N,).
         state: handed back as it came.
         generator: the source of all noise, on x's device.
-        sigma: scale of the noise in [0, 1] pixel units, >= 0 (gaussian: sigma, laplace: b, uniform: half-width).
-            0 is `plain`.
+        sigma: scale of the noise in [0, 1] pixel units, >= 0 (gaussian: sigma, laplace: b, uniform and
+            splitting: half-width). 0 is `plain`.
         draws: m >= 1 noisy copies of every image, in one forward pass of m N rows.
-        noise: "gaussian", "laplace" or "uniform".
+        noise: "gaussian", "laplace", "uniform" or "splitting".
     Returns:
         ({"cross_entropy": scalar}, state).
 

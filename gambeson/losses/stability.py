@@ -37,10 +37,11 @@ def stability(
         y: labels (N,).
         state: handed back as it came.
         generator: the source of all noise, on x's device.
-        sigma: scale of the noise in [0, 1] pixel units, >= 0 (gaussian: sigma, laplace: b, uniform: half-width).
+        sigma: scale of the noise in [0, 1] pixel units, >= 0 (gaussian: sigma, laplace: b, uniform and
+            splitting: half-width).
         weight: >= 0. STN's author used 1, Jeong & Shin 2 (1 for CIFAR-10 at sigma 1); the KL form was published with 6.
         divergence: "cross_entropy" (STN) or "kl".
-        noise: "gaussian", "laplace" or "uniform".
+        noise: "gaussian", "laplace", "uniform" or "splitting".
     Returns:
         ({"cross_entropy": scalar, "stability": weight times the divergence}, state). The loss is their sum. With
         weight 0 it is `plain`'s (cross_entropy) or `noisy`'s (kl), at the price of one forward pass of N rows.

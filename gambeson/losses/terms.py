@@ -4,15 +4,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from gambeson.noise import Kind, Noise, draw
+from gambeson.noise import Kind, Noise, draw, noisy
 from gambeson.types import Images, Logits
 
 
 def noisy_copy(x: Images, kind: Kind, scale: float, generator: torch.Generator) -> Images:
-    """x + noise, a fresh draw for every value, not clipped to [0, 1] (nor do the certificates); scale 0 gives x."""
+    """x + noise, a fresh draw for every value, not clipped to [0, 1] (nor do the certificates); scale 0 gives x.
+    Splitting noise is not added: x's values become the middles of their cells.
+    """
     if scale == 0:
         return x
-    return x + draw(Noise(kind, scale), tuple(x.shape), generator, x.device, x.dtype)
+    noise = Noise(kind, scale)
+    return noisy(noise, x, draw(noise, tuple(x.shape), generator, x.device, x.dtype))
 
 
 def soft_cross_entropy(target: Logits, logits: Logits) -> Tensor:

@@ -4,8 +4,11 @@ import re
 
 from gambeson.reports.series import Attacked, Certified, Source
 
-BOUNDS = {"gaussian": "Gaussian", "renyi": "Renyi", "dp": "DP", "laplace": "Laplace", "uniform": "uniform"}
-TIGHT = {"gaussian": "gaussian_l2", "laplace": "laplace_l1", "uniform": "uniform_l1"}
+BOUNDS = {
+    "gaussian": "Gaussian", "renyi": "Renyi", "dp": "DP", "laplace": "Laplace", "uniform": "uniform",
+    "splitting": "splitting",
+}  # fmt: skip
+TIGHT = {"gaussian": "gaussian_l2", "laplace": "laplace_l1", "uniform": "uniform_l1", "splitting": "splitting_l1"}
 NOT_STATED = "not stated"
 
 

@@ -77,7 +77,7 @@ def _certified(evaluation: Line, lines: list[Line]) -> list[Certified]:
             seconds=_column(lines, "seconds"),
             rounding_distance=settings["rounding_distance"]["l1" if "_l1" in name else "l2"],
             levels=evaluation["data"].get("levels"),
-            grid=None if settings["budget"] == "fixed" else tuple(settings["budget"]["radii"]),
+            grid=None if isinstance(settings["budget"], str) else tuple(settings["budget"]["radii"]),
         )
         for name in lines[0]["radii"]
     ]
@@ -85,7 +85,7 @@ def _certified(evaluation: Line, lines: list[Line]) -> list[Certified]:
 
 def _draws(settings: Line, lines: list[Line]) -> float:
     """Draws that bounded an image's class, on average."""
-    if settings["budget"] == "fixed":
+    if isinstance(settings["budget"], str):
         return int(settings["draws"])
     return round(sum(line["draws"] for line in lines) / len(lines))
 
@@ -93,8 +93,11 @@ def _draws(settings: Line, lines: list[Line]) -> float:
 def answer(record: Line, certificate: str) -> int:
     """What a certificate answers: the selected class where its own radius is above 0, else an abstention (-1).
 
-    Each certificate abstains by itself: another one may see more in the same counts.
+    Each certificate abstains by itself: another one may see more in the same counts. Exact ones never do: their class
+    is known, if only at the image itself.
     """
+    if record.get("radius_kind") == "exact":
+        return int(record["selected"])
     return int(record["selected"]) if record["radii"][certificate] > 0 else -1
 
 

@@ -17,6 +17,7 @@ from gambeson.models.guards import require
 from gambeson.noise import parse
 from gambeson.sampling import counts, to_lattice
 from gambeson.smoothed.company import together
+from gambeson.smoothed.exact import exact
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds
 from gambeson.smoothed.hard import Smoothed
@@ -72,11 +73,12 @@ class SmoothedClassifier:
     def predict(self, x: Any, draws: int = 1_000, alpha: float = 0.001) -> NDArray[np.int64]:
         """Classes int64 (N,), -1 where it abstains; each is another than the smoothed class with probability <= alpha.
 
-        x: float (N, C, H, W) in [0, 1], tensor or array. draws: noisy copies of each image.
+        x: float (N, C, H, W) in [0, 1], tensor or array. draws: noisy copies of each image; splitting noise counts
+        every copy there is, and never abstains.
         """
         images, smoothed = self._ready(x)
         smoothed.fills_rows(draws=draws)
-        ask = Ask("predict", 0, draws)
+        ask = Ask("predict", 0, smoothed.draws(draws))
         requests = [smoothed.request(image, _name(smoothed, image), ask) for image in images]
         found = counts(smoothed.base, requests, noise=smoothed.noise, classes=smoothed.classes)
         return np.array([smoothed.decide(one, alpha) for one in found], dtype=np.int64)
@@ -92,10 +94,14 @@ class SmoothedClassifier:
         price: float = 1e7,
         rule: str = "group_sequential",
     ) -> Certification:
-        """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision."""
+        """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision. Splitting noise
+        needs none of them: its radii are exact.
+        """
         images, smoothed = self._ready(x)
         smoothed.fills_rows(draws=draws)
-        if radii is None:
+        if smoothed.noise.states is not None:
+            work = [exact(smoothed, image) for image in images]
+        elif radii is None:
             work = [fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images]
         else:
             least = thresholds(smoothed, radii, images[0].numel())

@@ -47,23 +47,31 @@ class Smoothed:
         """The class of one image (C, H, W) in [0, 1], or ABSTAIN; wrong with probability at most `alpha`.
 
         Abstains unless the exact two-sided binomial test of the two most frequent classes rejects a tie at `alpha`
-        (Cohen et al., PREDICT). The draws are taken as exact: tau is not accounted for here.
+        (Cohen et al., PREDICT). The draws are taken as exact: tau is not accounted for here. Where the noisy copies can
+        be enumerated, all of them are counted, whatever `draws`, and the answer is no matter of chance.
         """
-        found = self.answer(pixels, index, Ask("estimate", 0, draws), purpose)
+        found = self.answer(pixels, index, Ask("estimate", 0, self.draws(draws)), purpose)
         return self.decide(found, alpha), found
 
     def decide(self, counts: Counts, alpha: float) -> int:
-        """The most frequent class, or ABSTAIN where the test does not tell it from the next.
+        """The most frequent class, or ABSTAIN where the test does not tell it from the next. Of every copy: the most
+        frequent class, the first of several.
 
         Where rows differ, draws are not alike and the two most frequent classes are no binomial pair: then a class
         must show a probability above 1/2, at alpha over all classes.
         """
+        if self.noise.states is not None:
+            return int(counts.classes.argmax())
         runner_up, top = np.sort(counts.classes)[-2:]
         if self.base.positions == "mixture":
             sure = float(lower(int(top), counts.draws, alpha / self.classes)) > 0.5
             return int(counts.classes.argmax()) if sure else ABSTAIN
         tied = 1.0 if top == runner_up else 2 * float(bdtrc(top - 1, top + runner_up, 0.5))
         return int(counts.classes.argmax()) if tied <= alpha else ABSTAIN
+
+    def draws(self, asked: int) -> int:
+        """How many noisy copies are looked at where `asked` would do: every one that there is, if they are so few."""
+        return self.noise.states or asked
 
     def bounds(self, counts: NDArray[np.int64], selected: int, draws: int, alpha: float, values: int) -> Bounds:
         """Bounds at `alpha` on the selected class, alone and against all others, moved outward by tau."""
@@ -105,7 +113,7 @@ class Smoothed:
         """
         batch = self.base.form.batch
         for name, count in draws.items():
-            if self.base.positions == "mixture" and count % batch:
+            if self.base.positions == "mixture" and self.noise.states is None and count % batch:
                 nearest = max(1, round(count / batch)) * batch
                 raise UserError(
                     f"{name} is {count}, and the logits depend on the row of a call in the form {self.base.form}: give "
@@ -117,7 +125,7 @@ class Smoothed:
 
     def tau(self, values: int) -> float:
         """How far the noise over a whole image of `values` values may be from the true noise (total variation)."""
-        return nextafter(self.noise.tau * values, 1)
+        return nextafter(self.noise.tau * values, 1) if self.noise.tau else 0.0
 
     def rounding_distance(self, values: int) -> dict[str, float]:
         """How far rounding to the lattice can move an image of `values` values, in l2 and l1."""
@@ -137,16 +145,22 @@ class Smoothed:
     def real_radii(self, pixels: Tensor, radii: dict[str, float]) -> dict[str, float]:
         """Radii against real-valued adversaries: theirs and, where the image is off the lattice, our own rounding
         goes off.
+
+        Rounding moves an image by the rounding distance at most. It also at most doubles a perturbation of a lattice
+        point, since a value that moves by k >= 1 steps was perturbed by k - 1/2 >= k/2 of them; pixels in float32 are
+        off the lattice by 2^-25, which `half` pays for.
         """
+        half = (1 - self.noise.levels * 2.0**-23) / 2
         moved = self.rounding_distance(pixels.numel())
         offset = _offset(pixels, self.noise.levels)
         own = {"l2": float(np.linalg.norm(offset)), "l1": float(np.abs(offset).sum())}
         norm = {c.name: c.norm for c in self.certificates()}
-        lost = {
-            name: moved[norm[name.removesuffix("_two_sided")]] + own[norm[name.removesuffix("_two_sided")]]
-            for name in radii
-        }
-        return {name: max(0.0, nextafter(radius - lost[name], 0)) for name, radius in radii.items()}
+
+        def real(radius: float, norm: str) -> float:
+            left = max(nextafter(radius - moved[norm], 0), half * radius)
+            return max(0.0, nextafter(left - own[norm], 0))
+
+        return {name: real(radius, norm[name.removesuffix("_two_sided")]) for name, radius in radii.items()}
 
 
 def shift(p: float, tau: float) -> float:

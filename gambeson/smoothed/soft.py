@@ -1,8 +1,10 @@
 """The soft smoothed classifier: a plain `images -> logits` callable, so that every attack attacks it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import add
 
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ class SoftSmoothed:
     logits: Classifier
     noise: Tensor
     chunk: int | None = None
+    noisy: Callable[[Tensor, Tensor], Tensor] = add
 
     def __call__(self, x: Images) -> Logits:
         if x.shape != self.noise[:, 0].shape:
@@ -38,15 +41,21 @@ class SoftSmoothed:
 
     def select(self, rows: Tensor) -> "SoftSmoothed":
         """The classifier of images `rows` alone (LongTensor or boolean mask over the present N), with their draws."""
-        return SoftSmoothed(self.logits, self.noise[rows], self.chunk)
+        return SoftSmoothed(self.logits, self.noise[rows], self.chunk, self.noisy)
 
     def _log_softmax(self, x: Images, noise: Tensor) -> Tensor:
-        z = self.logits((x[:, None] + noise.to(x.dtype)).flatten(0, 1))
+        z = self.logits(self.noisy(x[:, None], noise.to(x.dtype)).flatten(0, 1))
         z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
         return z.log_softmax(1).unflatten(0, noise.shape[:2])
 
 
-def soft(logits: Classifier, noise: Tensor, *, chunk: int | None = None) -> SoftSmoothed:
+def soft(
+    logits: Classifier,
+    noise: Tensor,
+    *,
+    chunk: int | None = None,
+    noisy: Callable[[Tensor, Tensor], Tensor] = add,
+) -> SoftSmoothed:
     """The soft smoothed classifier: log (1/m) sum_j softmax(logits(x + noise_j)).
 
     `pgd(soft(logits, noise), ..., loss="cross_entropy")` climbs SmoothAdv's objective (S), the log of the expectation,
@@ -59,6 +68,8 @@ def soft(logits: Classifier, noise: Tensor, *, chunk: int | None = None) -> Soft
     noise   float (N, m, C, H, W), m >= 1 draws for each of N images (see `gambeson.noise.draw`).
     chunk   draws per image in one call of `logits`; None: all. Less memory; with gradients every chunk runs forward
             twice.
+    noisy   images (N, 1, C, H, W) and `noise` -> noisy images: the sum, or `partial(gambeson.noise.noisy, law)`, which
+            knows the noises that are not added.
 
     Returns a SoftSmoothed: images (N, C, H, W) -> log-probabilities (N, K) in float32 or better.
 
@@ -73,4 +84,4 @@ def soft(logits: Classifier, noise: Tensor, *, chunk: int | None = None) -> Soft
         raise UserError(f"noise is {noise.dtype} {tuple(noise.shape)}; it must be float (N, m, C, H, W), m >= 1")
     if chunk is not None and chunk < 1:
         raise UserError(f"chunk is {chunk}; it must be at least 1 draw, or None for all at once")
-    return SoftSmoothed(logits, noise.detach(), chunk)
+    return SoftSmoothed(logits, noise.detach(), chunk, noisy)

@@ -38,7 +38,8 @@ def test_applicable():
     assert [row.name for row in applicable("gaussian")] == ["gaussian_l2", "renyi_l2", "dp_l2"]
     assert [row.name for row in applicable("laplace")] == ["laplace_l1", "renyi_l1", "dp_l1"]
     assert [row.name for row in applicable("uniform")] == ["uniform_l1"]
-    with pytest.raises(UserError, match=r"'cauchy'.*gaussian, laplace, uniform"):
+    assert [row.name for row in applicable("splitting")] == ["splitting_l1"]
+    with pytest.raises(UserError, match=r"'cauchy'.*gaussian, laplace, uniform, splitting"):
         applicable("cauchy")
 
 
@@ -68,8 +69,8 @@ def test_zero_where_nothing_is_certified(row):
 
 @every
 def test_certainty(row):
-    """Gaussian and Laplace noise at two centres share their null sets; uniform noise does not."""
-    expected = 0.5 if row.noise == "uniform" else np.inf
+    """Gaussian and Laplace noise at two centres share their null sets; uniform and splitting noise do not."""
+    expected = 0.5 if row.noise in ("uniform", "splitting") else np.inf
     for q in (None, 0.0, 0.3):
         radius = row.radius(1.0, q, 0.5)
         assert radius <= expected
@@ -98,7 +99,8 @@ def test_shapes(row):
 
 @every
 def test_keywords_of_the_issue(row):
-    scale = {"gaussian": "sigma", "laplace": "scale", "uniform": "half_width"}[row.noise]
+    names = {"gaussian": "sigma", "laplace": "scale", "uniform": "half_width", "splitting": "half_width"}
+    scale = names[row.noise]
     assert row.radius(p_lower=0.9, p_upper=0.05, **{scale: 0.5}) == row.radius(0.9, 0.05, 0.5)
     assert row.radius(0.9, **{scale: 0.5}) == row.radius(0.9, None, 0.5)
     with pytest.raises(UserError, match=f"^{scale} is missing"):

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from gambeson.certificates import dp_l1, dp_l2, gaussian_l2, laplace_l1, max_radius, renyi_l1, renyi_l2, uniform_l1
+from gambeson.certificates import (
+    dp_l1,
+    dp_l2,
+    gaussian_l2,
+    laplace_l1,
+    max_radius,
+    renyi_l1,
+    renyi_l2,
+    splitting_l1,
+    uniform_l1,
+)
 
 P = np.array([0.6, 0.7, 0.8, 0.9, 0.99, 0.999, 0.9999])
 # p_upper = 1 - p_lower, scale 1. Gaussian: Cohen et al. 2019 theorem 1, appendix I (32)-(38) and (27)-(30).
@@ -15,6 +25,7 @@ TABLE = {
     renyi_l1: [0.22314, 0.51083, 0.91629, 1.60944, 3.91202, 6.21461, 8.51719],
     dp_l1: [0.20273, 0.42365, 0.69315, 1.09861, 2.29756, 3.45338, 4.60512],
     uniform_l1: [0.2, 0.4, 0.6, 0.8, 0.98, 0.998, 0.9998],
+    splitting_l1: [0.2, 0.4, 0.6, 0.8, 0.98, 0.998, 0.9998],
 }
 
 

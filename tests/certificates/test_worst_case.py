@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gambeson.certificates import CERTIFICATES, applicable, gaussian_l2, laplace_l1, uniform_l1
+from gambeson.certificates import CERTIFICATES, applicable, gaussian_l2, laplace_l1, splitting_l1, uniform_l1
 
+# One value's random threshold is all there is of splitting noise in one dimension: what a shift passes over, it takes
+# from the top class, as from the end of the uniform noise's interval.
 NOISE = {"gaussian": stats.norm(), "laplace": stats.laplace(), "uniform": stats.uniform(-1, 2)}
-TIGHT = {"gaussian": gaussian_l2, "laplace": laplace_l1, "uniform": uniform_l1}
+NOISE["splitting"] = NOISE["uniform"]
+TIGHT = {"gaussian": gaussian_l2, "laplace": laplace_l1, "uniform": uniform_l1, "splitting": splitting_l1}
 PAIRS = [
     (0.6, 0.4),
     (0.9, 0.1),

@@ -43,6 +43,30 @@ def test_the_whole_road(gambeson, run, tmp_path) -> None:
     assert summary["runs"][0]["examples"] == 12
 
 
+def test_the_road_of_splitting_noise(gambeson, run, tmp_path) -> None:
+    """No draws, no alpha: every noisy copy is counted by certify, by attack and by verify, and the report says so."""
+    done = gambeson("certify", run, "--noise", "splitting:0.75", *SMALL)
+    assert done.status == 0, done.err
+    assert "splitting:0.75: 24 draws at alpha 0 certify at most splitting_l1 0.750" in done.out
+    words = ("--eps", "0.5,3", "--norm", "l1", "--noise", "splitting:0.75", "--steps", 3, "--attack-draws", 4)
+    assert gambeson("attack", run, *words, *SMALL).status == 0
+    assert gambeson("check", run).status == 0
+    assert {c["check"]: c["verdict"] for c in Run.open(run).checks()}["certified_not_above_attacked"] == "pass"
+    done = gambeson("verify", run, "--images", 5)
+    assert done.status == 0, done.err
+    assert "0 of 5 claims are rejected (0 allowed): stands" in done.out
+    lines = (run / "records.jsonl").read_text()
+    (run / "records.jsonl").write_text(lines.replace('"radii":{"splitting_l1":0.', '"radii":{"splitting_l1":1.', 1))
+    assert "its counts give" in gambeson("verify", run).err
+    (run / "records.jsonl").write_text(lines)
+    assert gambeson("report", run, "--out", tmp_path / "report").status == 0
+    (told,) = json.loads((tmp_path / "report" / "summary.json").read_text())["runs"][0]["certified"]
+    assert (told["alpha"], told["abstained"], told["draws_mean"], told["max_radius"]) == (0.0, 0.0, 24, 0.75)
+    assert gambeson("export", run, "--format", "tsv", "--out", tmp_path / "logs").status == 0
+    done = gambeson("certify", run, "--noise", "splitting:0.75", "--radii", "0,0.25")
+    assert (done.status, "leave radii out" in done.err) == (2, True)
+
+
 def test_every_image_has_its_record_and_every_record_its_evaluation(gambeson, run) -> None:
     assert gambeson("certify", run, *CERTIFY, "--every", 50).status == 0
     opened = Run.open(run)

@@ -67,6 +67,14 @@ def test_noisy() -> None:
     assert call(noisy, sigma=0.5)["cross_entropy"].item() == pytest.approx(expected, abs=1e-12)
 
 
+def test_noisy_by_splitting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thresholds 0.4 and 0.9, cells of width 1: 0.2 lies in [0, 0.4], 0.7 in [0, 0.9]."""
+    thresholds = torch.tensor([[[[0.4]]], [[[0.9]]]], dtype=torch.float64)
+    monkeypatch.setattr(shared, "draw", lambda *_: thresholds)
+    expected = (ce(0.2, 0) + ce(0.45, 1)) / 2
+    assert call(noisy, sigma=0.5, noise="splitting")["cross_entropy"].item() == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.usefixtures("fixed_noise")
 def test_stability() -> None:
     found = call(stability, sigma=0.5, weight=2.0)

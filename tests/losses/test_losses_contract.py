@@ -17,10 +17,16 @@ TABLE: dict[str, list[tuple[dict[str, Any], dict[str, Any], bool]]] = {
         ({"sigma": 0.3}, {"sigma": 0.0}, True),
         ({"sigma": 0.3, "draws": 2, "noise": "laplace"}, {"sigma": 0.0, "draws": 2}, True),
         ({"sigma": 0.3, "noise": "uniform"}, {"sigma": 0.0}, True),
+        ({"sigma": 0.3, "noise": "splitting"}, {"sigma": 0.0, "noise": "splitting"}, True),
     ],
     "stability": [
         ({"sigma": 0.3, "weight": 2.0}, {"sigma": 0.3, "weight": 0.0}, True),
         ({"sigma": 0.3, "weight": 6.0, "divergence": "kl"}, {"sigma": 0.0, "weight": 6.0, "divergence": "kl"}, True),
+        (
+            {"sigma": 0.8, "weight": 2.0, "noise": "splitting"},
+            {"sigma": 0.8, "weight": 0.0, "noise": "splitting"},
+            True,
+        ),
     ],
 }
 ROWS = [pytest.param(losses.get(name), *row, id=f"{name}-{i}") for name in TABLE for i, row in enumerate(TABLE[name])]

@@ -85,7 +85,7 @@ def test_attacks_on_the_same_images_lie_above_the_real_valued_certified_curve(so
     section = certified([source])
     assert "All curves of a figure are about the same images: up to alpha" in section.text[-1]
     assert "real-valued" in section.text[-1]
-    assert "smaller by the rounding distance, 0.25 (l2)." in section.text[-1]
+    assert "smaller by at most the rounding distance, 0.25 (l2)." in section.text[-1]
     assert "no order" not in section.text[-1]
     assert not any("images (" in line.name for line in section.exhibits[0].drawn.lines)
 

@@ -40,8 +40,8 @@ def _lower(drawn: Sequence[tuple[Sequence[Entry], Sequence[Curve]]]) -> str:
     known = sorted({(s.norm, s.rounding_distance) for s in series if s.rounding_distance is not None})
     by = " or ".join(f"{distance:.4g} ({norm})" for norm, distance in known)
     return (
-        "against real-valued adversaries the certified curve is lower, each of its radii smaller by the rounding "
-        f"distance{', ' + by if by else ''}."
+        "against real-valued adversaries the certified curve is lower, each of its radii smaller by at most the "
+        f"rounding distance{', ' + by if by else ''}."
     )
 
 

@@ -12,7 +12,7 @@ from gambeson.reports.series import Source
 from gambeson.reports.tables import Column, Table
 
 SHOWN = (0.5, 0.6, 0.7, 0.8, 0.9, 0.99, 0.999, 0.9999, 0.99999)
-SCALES = {"gaussian": "sigma", "laplace": "scale", "uniform": "half-width"}
+SCALES = {"gaussian": "sigma", "laplace": "scale", "uniform": "half-width", "splitting": "half-width"}
 
 
 def bounds(sources: Sequence[Source]) -> Section | None:

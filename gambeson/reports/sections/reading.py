@@ -25,7 +25,7 @@ def reading(sources: Sequence[Source]) -> Section:
             "probability that its certified class or radius is wrong is at most alpha. The statement is per image, "
             "not simultaneous: among m images, up to alpha · m mistakes may be expected. The 95% intervals of "
             "accuracies are about another random event, which test images were drawn; the two probabilities are not "
-            "multiplied.",
+            "multiplied. Under splitting noise every noisy copy is counted: nothing is random, and alpha is 0.",
         ),
         (
             "Several bounds",
@@ -49,8 +49,8 @@ def reading(sources: Sequence[Source]) -> Section:
         ),
         (
             "Noise",
-            "In gaussian:s, laplace:b and uniform:L the number is the standard deviation, the scale and the "
-            "half-width, with pixels in [0, 1]; noise is added before any normalisation.",
+            "In gaussian:s, laplace:b, uniform:L and splitting:L the number is the standard deviation, the scale and "
+            "the half-widths, with pixels in [0, 1]; noise comes before any normalisation.",
         ),
         (
             "Norms",
@@ -79,8 +79,8 @@ def reading(sources: Sequence[Source]) -> Section:
             "Images are stored in whole levels (8-bit: 0 to 255), and the noise is drawn on that "
             "lattice. The "
             "lattice radius holds against adversaries whose images are stored likewise; the real-valued radius, "
-            "smaller "
-            "by the rounding distance, holds against any real-valued perturbation. Curves show the lattice radius."
+            "smaller by the rounding distance at most, holds against any real-valued perturbation. Curves show the "
+            "lattice radius."
         )
         text.append(("Two radii", lattice))
     simultaneous = _simultaneous(sources)
@@ -129,7 +129,7 @@ def _simultaneous(sources: Sequence[Source]) -> Exhibit | None:
             for radius, count in zip(radii, counts_at(series, np.array(radii)), strict=True):
                 if series.alpha is not None:
                     share = Share(int(count), series.images.total)
-                    least = whole_test_set(share.count, share.total, series.alpha, RHO)
+                    least = whole_test_set(share.count, share.total, series.alpha, RHO) if series.alpha else share.value
                     row = [source.name, share.total, data_name(source, series.images), series.noise]
                     row += [bound(series.certificate), norm, radius]
                     rows.append([*row, 1 - series.alpha, share, least, natural(source, series.images)])

@@ -1,4 +1,4 @@
-"""Smoothing noise, drawn on the pixel lattice.
+"""Noise that is added to the image, drawn on the pixel lattice.
 
 A certificate assumes real-valued noise; floating-point `x + noise` is something else, and leaks x (Voracek & Hein
 2023; Jin et al. 2022). Here an image on the lattice of its data source (k / levels, k = 0..levels) gets *integer*
@@ -9,19 +9,15 @@ every certificate holds for it as it stands. What the sampler deviates from thos
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
-from math import ceil, isfinite
-from typing import Literal, get_args
+from math import ceil
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from gambeson.errors import UserError
-
-Kind = Literal["gaussian", "laplace", "uniform"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+from gambeson.keys import Part, generator
+from gambeson.noise.law import Noise
 
 # A cell index takes 16 random bits where they decide it, and 47 more where they do not: 63 in all.
 BITS, FIRST = 63, 16
@@ -29,61 +25,8 @@ BITS, FIRST = 63, 16
 TAIL_ERROR = 1e-13
 
 
-@dataclass(frozen=True)
-class Noise:
-    """A smoothing distribution, independent per pixel value, in [0, 1] pixel units.
-
-    `scale` is sigma (gaussian), the scale b of exp(-|z|/b) (laplace), or the half-width (uniform on [-scale, scale]).
-
-    >>> parse("gaussian:0.5").name
-    'gaussian:0.5'
-    """
-
-    kind: Kind
-    scale: float
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UserError(f"noise kind is {self.kind!r}; it must be one of {', '.join(KINDS)} (write gaussian:0.5)")
-        if not (isfinite(self.scale) and 0 < self.scale <= 10):
-            raise UserError(f"noise scale is {self.scale}; it must be in (0, 10], in [0, 1] pixel units, not in 0..255")
-
-    @property
-    def name(self) -> str:
-        """The shortest text that `parse` turns back into this very noise: keys, records and ids are made from it."""
-        return f"{self.kind}:{float(self.scale)!r}".removesuffix(".0")
-
-
-def parse(text: str) -> Noise:
-    """`"gaussian:0.5"` to a Noise; anything else is a UserError."""
-    if not isinstance(text, str):
-        raise UserError(f"noise is {text!r}; write kind:scale as text, such as 'gaussian:{text}'")
-    kind, _, scale = text.partition(":")
-    try:
-        return Noise(kind, float(scale))  # type: ignore[arg-type]
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"noise is {text!r}; write kind:scale, such as gaussian:0.5, laplace:0.3 or uniform:1"
-        ) from None
-
-
-def draw(
-    noise: Noise, shape: tuple[int, ...], generator: torch.Generator, device: torch.device | str, dtype: torch.dtype
-) -> torch.Tensor:
-    """Real-valued noise for training and for attacks, where no certificate is at stake. Shape `shape`, on `device`."""
-    if noise.kind == "gaussian":
-        return torch.randn(shape, generator=generator, device=device, dtype=dtype) * noise.scale
-    uniform = torch.rand(shape, generator=generator, device=device, dtype=dtype) * 2 - 1
-    if noise.kind == "uniform":
-        return uniform * noise.scale
-    limit = 1 - torch.finfo(dtype).eps
-    return -noise.scale * uniform.sign() * torch.log1p(-uniform.abs().clamp(max=limit))
-
-
 @dataclass(frozen=True, eq=False)
-class Lattice:
+class Additive:
     """A noise on the lattice of step 1 / levels: draws cell indices, knows how far it may be from the true cells.
 
     `tau` bounds the total variation distance between one drawn value and the rounded real noise; over an image of d
@@ -97,6 +40,22 @@ class Lattice:
     many: NDArray[np.bool_]  # by the first 16 bits: whether more than two cells are possible
     lowest: int  # the cell at position 0
     tau: float
+    states: None = None
+
+    @property
+    def unit(self) -> int:
+        return self.levels
+
+    @property
+    def dtype(self) -> np.dtype[np.signedinteger]:
+        return self.first.dtype
+
+    def block(
+        self, pixels: NDArray[np.signedinteger], key: tuple[Part, ...], number: int, size: int
+    ) -> NDArray[np.signedinteger]:
+        cells = self.sample((size, *pixels.shape), generator(*key, number))
+        cells += pixels
+        return cells
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.signedinteger]:
         """Independent cell indices (noise in lattice steps) of `shape`: int16 where it holds them and 0..levels added
@@ -118,11 +77,8 @@ class Lattice:
         return position.reshape(shape)
 
 
-@lru_cache(maxsize=16)
-def lattice(noise: Noise, levels: int) -> Lattice:
-    """The table of `noise` on the lattice k / levels. Made once: 4,630 values for gaussian:1 on 255 levels."""
-    if levels < 1:
-        raise UserError(f"levels is {levels}; a lattice needs at least 1 (8-bit images have 255)")
+def additive(noise: Noise, levels: int) -> Additive:
+    """The table of `noise` on the lattice k / levels: 4,630 values for gaussian:1 on 255 levels."""
     step = 1 / levels
     reach = max(1, ceil(_quantile(noise, 2.0**-64) / step))
     if reach > 2**24:
@@ -142,7 +98,7 @@ def lattice(noise: Noise, levels: int) -> Lattice:
     # The distance is at most the sum of the thresholds' errors (evaluation, rounding) and the mass that is cut off. The
     # 1 covers the uniform's tails near 0, which are differences of numbers near 1: 1e-16 wrong, whatever their size.
     error = 2 * (TAIL_ERROR * (1 + float(tails.sum())) + len(upper) * 2.0 ** -(BITS + 1) + 2.0**-62)
-    return Lattice(noise, levels, thresholds, first, right - left > 1, -len(upper), error)
+    return Additive(noise, levels, thresholds, first, right - left > 1, -len(upper), error)
 
 
 def _tail(noise: Noise, z: NDArray[np.float64]) -> NDArray[np.float64]:
