@@ -1,9 +1,10 @@
 """Counts to probability bounds. No torch; nothing of the package but its errors."""
 
-from . import beta_mixture, group_sequential
+from . import beta_mixture, betting, group_sequential, score_bins
 from .accuracy import Accuracy, accuracy
 from .adaptive import Plan, plan
 from .clopper_pearson import lower, two_sided, upper
+from .empirical_bernstein import empirical_bernstein
 from .forecast import Forecast, forecast
 from .looks import looks
 from .multiclass import TopAndRest, largest_p_lower, top_and_rest
@@ -18,6 +19,8 @@ __all__ = [
     "TopAndRest",
     "accuracy",
     "beta_mixture",
+    "betting",
+    "empirical_bernstein",
     "forecast",
     "group_sequential",
     "largest_p_lower",
@@ -25,6 +28,7 @@ __all__ = [
     "lower",
     "paired",
     "plan",
+    "score_bins",
     "top_and_rest",
     "two_sided",
     "upper",
