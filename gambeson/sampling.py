@@ -1,17 +1,17 @@
 """The only Monte Carlo loop: count the classes that a model gives to noisy copies of images.
 
-Integer counts only: memory does not grow with `draws`. Noise comes in blocks of a fixed number of draws, each
-generated whole from its own key, so that batch size, order, company and resuming cannot change which noise an image
-sees. Several requests share calls of the served model, so that small requests do not waste large batches. The loop
-knows nothing of stages; its callers give the selection and the estimation of an image different keys
-(`gambeson.smoothed`).
+Integer counts only (of classes, of scores in bins): memory does not grow with `draws`. Noise comes in blocks of a
+fixed number of draws, each generated whole from its own key, so that batch size, order, company and resuming cannot
+change which noise an image sees. Several requests share calls of the served model, so that small requests do not waste
+large batches. The loop knows nothing of stages; its callers give the selection and the estimation of an image different
+keys (`gambeson.smoothed`).
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -24,23 +24,31 @@ from gambeson.errors import UserError
 from gambeson.inference import Form, Served
 from gambeson.keys import Part, generator
 from gambeson.noise import Lattice
+from gambeson.scores import score_bins_of
+from gambeson.stats import score_bins
 
 BLOCK = 100
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """How often each class won; draws whose logits are not all finite count for no class."""
+    """How often each class won; draws whose logits are not all finite count for no class.
+
+    scores: how often the score (softmax) of the class that a request named fell into each of `score_bins`; the score of
+    a draw without finite logits is 0.
+    """
 
     classes: NDArray[np.int64]
     draws: int
+    scores: NDArray[np.int64] | None = None
 
     @property
     def nonfinite(self) -> int:
         return self.draws - int(self.classes.sum())
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.classes + other.classes, self.draws + other.draws)
+        scores = None if self.scores is None or other.scores is None else self.scores + other.scores
+        return Counts(self.classes + other.classes, self.draws + other.draws, scores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +56,14 @@ class Request:
     """Draws `first` .. `first + draws` of the stream of `key`, around one image.
 
     image: integers (C, H, W) on the lattice (pixel * levels; any integer type). key: what the draws are for; block b of
-    the noise is generated from (*key, b).
+    the noise is generated from (*key, b). score: the class whose scores are counted beside the votes.
     """
 
     image: Tensor
     key: tuple[Part, ...]
     draws: int
     first: int = 0
+    score: int | None = None
 
     def __post_init__(self) -> None:
         if self.image.is_floating_point() or self.image.dim() != 3:
@@ -81,11 +90,16 @@ def count(
 
 
 def counts(served: Served, requests: Sequence[Request], *, noise: Lattice, classes: int) -> list[Counts]:
-    """Class counts of every request; the requests share the calls of `served`, all images of one shape."""
+    """Class counts of every request, and score counts of those that name a class; the requests share the calls of
+    `served`, all images of one shape.
+    """
     if not requests:
         return []
     device = served.form.device
     total = torch.zeros(len(requests) * (classes + 1), dtype=torch.int64, device=device)
+    wanted = any(request.score is not None for request in requests)
+    scores = torch.zeros((len(requests) if wanted else 0, score_bins.BINS), dtype=torch.int64, device=device)
+    named = torch.tensor([request.score or 0 for request in requests], device=device)
     images = served.form.zeros(tuple(requests[0].image.shape))
     with _ahead(_calls(requests, noise, served.form.batch), served.form) as start:
         coming = start()
@@ -93,9 +107,16 @@ def counts(served: Served, requests: Sequence[Request], *, noise: Lattice, class
             # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.
             torch.div(torch.from_numpy(call.cells).to(device), noise.levels, out=images)
             coming = start()  # from here on `cells` is written again
-            _add_votes(total, served(images)[: len(call.owner)], torch.from_numpy(call.owner), classes)
+            logits, owner = served(images)[: len(call.owner)], torch.from_numpy(call.owner)
+            _add_votes(total, logits, owner, classes)
+            if wanted:
+                _add_scores(scores, logits, owner.to(device), named)
     table = total.reshape(len(requests), classes + 1)[:, :classes].cpu().numpy()
-    return [Counts(row, request.draws) for row, request in zip(table, requests, strict=True)]
+    found = [Counts(row, request.draws) for row, request in zip(table, requests, strict=True)]
+    if not wanted:
+        return found
+    rows = zip(found, requests, scores.cpu().numpy(), strict=True)
+    return [one if request.score is None else replace(one, scores=row) for one, request, row in rows]
 
 
 def to_lattice(pixels: Tensor, levels: int) -> Tensor:
@@ -163,3 +184,9 @@ def _add_votes(total: Tensor, logits: Tensor, owner: Tensor, classes: int) -> No
     winner = torch.where(torch.isfinite(logits).all(1), logits.argmax(1), classes)
     winner += owner.to(winner.device, non_blocking=True) * (classes + 1)
     total.scatter_add_(0, winner, torch.ones_like(winner))
+
+
+def _add_scores(total: Tensor, logits: Tensor, owner: Tensor, named: Tensor) -> None:
+    """Count the score of every row's named class; rows of requests that name none are counted and never read."""
+    place = score_bins_of(logits, named[owner]) + owner * score_bins.BINS
+    total.view(-1).scatter_add_(0, place, torch.ones_like(place))
