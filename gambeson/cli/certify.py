@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 def certify(
     target: Where,
     noise: Annotated[str | None, typer.Option(help="kind:scale, several by commas: gaussian:0.25,laplace:0.3")] = None,
+    smoothing: Annotated[
+        str, typer.Option(help="hard: the class with the most votes; soft: with the largest mean score.")
+    ] = "hard",
     radii: Annotated[
         str | None, typer.Option(help="Decide these radii only, with as few draws as that takes: 0,0.25,0.5")
     ] = None,
@@ -69,6 +72,7 @@ def certify(
     """
     from gambeson.cli.target import numbers, record
     from gambeson.evaluation import certified
+    from gambeson.reports.naming import smoothed_name
 
     if threads is None and (engine == "ray" or workers not in (None, 1)):
         threads = 1
@@ -80,10 +84,11 @@ def certify(
     names = [word.strip() for word in (noise or trained_noise(found.run)).split(",")]
     grid = None if radii is None else numbers(radii, "--radii")
     budget: dict[str, Any] = {"draws": draws, "select_draws": select_draws, "alpha": alpha, "radii": grid}
-    budget |= {"price": price, "stop_wrong": stop_wrong}
+    budget |= {"price": price, "stop_wrong": stop_wrong, "smoothing": smoothing}
     plans = [certified(found.model, found.data, noise=name, seed=seed, form=form, **budget) for name in names]
     natural(found)
-    for name, plan in zip(names, plans, strict=True):
+    for plan in plans:
+        name = smoothed_name(plan.settings)
         largest = ", ".join(f"{key} {radius:.3f}" for key, radius in _one_sided(plan.settings["max_radius"]))
         most = "at most " if grid else ""
         typer.echo(f"{name}: {most}{draws} draws at alpha {alpha:g} certify at most {largest}")

@@ -19,7 +19,8 @@ from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.procedure import Procedure
-from gambeson.stats import Plan, plan
+from gambeson.smoothed.soft_fixed import largest_soft_radii, soft_fixed
+from gambeson.stats import Plan, plan, score_bins
 from gambeson.types import Classifier
 
 COMPANY = 32  # images whose draws share calls, where each needs few
@@ -43,6 +44,10 @@ def _fixed(smoothed: Smoothed, budget: dict[str, Any], pixels: Tensor, label: in
     return fixed(smoothed, pixels, **budget)
 
 
+def _soft_fixed(smoothed: Smoothed, budget: dict[str, Any], pixels: Tensor, label: int) -> Procedure:
+    return soft_fixed(smoothed, pixels, **budget)
+
+
 def _grid(smoothed: Smoothed, select_draws: int, made: Plan, stop_wrong: bool, pixels: Tensor, label: int) -> Procedure:
     return grid(smoothed, pixels, select_draws=select_draws, plan=made, label=label if stop_wrong else None)
 
@@ -52,6 +57,7 @@ def certified(
     data: Pairs,
     *,
     noise: str = "gaussian:0.5",
+    smoothing: str = "hard",
     radii: Sequence[float] | None = None,
     draws: int = 100_000,
     select_draws: int = 100,
@@ -63,7 +69,9 @@ def certified(
 ) -> Evaluation:
     """Certify the smoothed `model` on every image, on the pixel lattice.
 
-    noise: kind:scale in [0, 1] pixel units, `gaussian:sigma`, `laplace:b` or `uniform:half-width`. radii: None gives
+    noise: kind:scale in [0, 1] pixel units, `gaussian:sigma`, `laplace:b` or `uniform:half-width`. smoothing: "hard",
+    the class with the most votes, or "soft", the class with the largest mean score (softmax), which is another
+    classifier, for a fixed number of draws only. radii: None gives
     every image the same number of draws and a radius in full precision (Cohen et al. 2019, CERTIFY); a grid of radii,
     in [0, 1] pixel units, finds out which of them each image certifies with as few draws as that takes. draws,
     select_draws: noisy copies that bound (for a grid: at most) and that pick the class, n and n0. alpha: the failure
@@ -73,6 +81,10 @@ def certified(
     has). Records hold counts, bounds and `radii` per certificate, in [0, 1] pixel units. Raises UserError for a model
     that is no fixed function of its input, and for an (n, alpha) with which no outcome can be certified.
     """
+    if smoothing not in ("hard", "soft"):
+        raise UserError(f"smoothing is {smoothing!r}; it must be hard (votes) or soft (mean scores)")
+    if smoothing == "soft" and radii is not None:
+        raise UserError("soft smoothing is certified with a fixed number of draws: leave the grid of radii out")
     data = examples(data)
     certify_budget(draws, select_draws, alpha)
     classes, flags = inspect(model, data)
@@ -80,7 +92,13 @@ def certified(
     values = data.images[0].numel()
     budget: Any = "fixed"
     largest = smoothed.largest_radii(draws, alpha, values)
-    begin = partial(_fixed, smoothed, {"select_draws": select_draws, "draws": draws, "alpha": alpha})
+    same_draws = {"select_draws": select_draws, "draws": draws, "alpha": alpha}
+    begin = partial(_fixed, smoothed, same_draws)
+    if smoothing == "soft":
+        largest = largest_soft_radii(smoothed, draws, alpha, values)
+        if not any(largest.values()):
+            raise UserError(f"draws is {draws} at alpha {alpha}: no mean score can be bounded above 1/2; give more")
+        begin = partial(_soft_fixed, smoothed, same_draws)
     if radii is not None:
         made = plan(thresholds(smoothed, radii, values), alpha=alpha, cap=draws, price=price)
         _reachable(radii, made)
@@ -93,7 +111,7 @@ def certified(
         }
         largest = smoothed.one_sided_radii(smoothed.less_tau(made.thresholds[-1], values))
         begin = partial(_grid, smoothed, select_draws, made, stop_wrong)
-    settings = {
+    settings: dict[str, Any] = {
         "noise": smoothed.noise.noise.name,
         "select_draws": select_draws,
         "draws": draws,
@@ -106,6 +124,8 @@ def certified(
         "max_radius": largest,
         "rounding_distance": smoothed.rounding_distance(values),
     }
+    if smoothing == "soft":
+        settings |= {"smoothing": "soft", "score_bins": {"octaves": score_bins.OCTAVES, "steps": score_bins.STEPS}}
     batch = 1 if radii is None else COMPANY
     return Evaluation("certified", settings, data, batch, Judge(smoothed, begin), flags)
 
