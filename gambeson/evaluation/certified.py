@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError
-from gambeson.evaluation.budgets import certify_budget
+from gambeson.evaluation.budgets import certify_budget, soft_budget
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.smoothing import smooth
 from gambeson.inference import Form
@@ -40,12 +40,10 @@ class Judge:
         return [{**fields, "correct": fields["predict"] == label} for fields, label in zip(found, labels, strict=True)]
 
 
-def _fixed(smoothed: Smoothed, budget: dict[str, Any], pixels: Tensor, label: int) -> Procedure:
-    return fixed(smoothed, pixels, **budget)
-
-
-def _soft_fixed(smoothed: Smoothed, budget: dict[str, Any], pixels: Tensor, label: int) -> Procedure:
-    return soft_fixed(smoothed, pixels, **budget)
+def _fixed(
+    certify: Callable[..., Procedure], smoothed: Smoothed, budget: dict[str, Any], pixels: Tensor, label: int
+) -> Procedure:
+    return certify(smoothed, pixels, **budget)
 
 
 def _grid(smoothed: Smoothed, select_draws: int, made: Plan, stop_wrong: bool, pixels: Tensor, label: int) -> Procedure:
@@ -87,18 +85,18 @@ def certified(
         raise UserError("soft smoothing is certified with a fixed number of draws: leave the grid of radii out")
     data = examples(data)
     certify_budget(draws, select_draws, alpha)
+    if smoothing == "soft":
+        soft_budget(draws, alpha)
     classes, flags = inspect(model, data)
     smoothed = smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
     values = data.images[0].numel()
     budget: Any = "fixed"
     largest = smoothed.largest_radii(draws, alpha, values)
     same_draws = {"select_draws": select_draws, "draws": draws, "alpha": alpha}
-    begin = partial(_fixed, smoothed, same_draws)
+    begin = partial(_fixed, fixed, smoothed, same_draws)
     if smoothing == "soft":
         largest = largest_soft_radii(smoothed, draws, alpha, values)
-        if not any(largest.values()):
-            raise UserError(f"draws is {draws} at alpha {alpha}: no mean score can be bounded above 1/2; give more")
-        begin = partial(_soft_fixed, smoothed, same_draws)
+        begin = partial(_fixed, soft_fixed, smoothed, same_draws)
     if radii is not None:
         made = plan(thresholds(smoothed, radii, values), alpha=alpha, cap=draws, price=price)
         _reachable(radii, made)

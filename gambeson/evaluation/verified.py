@@ -1,10 +1,9 @@
 """Somebody else's certificates, checked again: their bounds from their counts, and their claims on fresh noise.
 
 A record claims that the smoothed classifier gives its class with probability at least p_lower (soft: that its mean
-score is at least p_lower). Fresh, independent draws
-give an upper bound on that probability; where it lies below the claim, the claim is rejected. Sound certificates are
-wrong with probability alpha each, and the upper bounds with beta together, so the number of rejections is at most that
-of Binomial(m, alpha), but for beta.
+score is at least p_lower). Fresh, independent draws give an upper bound on that probability; where it lies below the
+claim, the claim is rejected. Sound certificates are wrong with probability alpha each, and the upper bounds with beta
+together, so the number of rejections is at most that of Binomial(m, alpha), but for beta.
 """
 
 import secrets

@@ -75,7 +75,7 @@ def test_the_settings_of_the_vote_say_nothing_of_soft_smoothing(trained) -> None
     [
         ({"smoothing": "sotf"}, "smoothing is 'sotf'; it must be hard"),
         ({"smoothing": "soft", "radii": [0.0, 0.1]}, "fixed number of draws"),
-        ({"smoothing": "soft", "draws": 11}, "draws is 11 at alpha 0.001: no mean score"),
+        ({"smoothing": "soft", "draws": 11}, "even if all scores were 1, nothing could be certified; give draws >= 12"),
     ],
 )
 def test_what_soft_smoothing_cannot_do_is_refused(trained, options, message) -> None:
