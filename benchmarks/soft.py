@@ -34,6 +34,7 @@ from gambeson.inference import Form
 from gambeson.jsonl import as_line
 from gambeson.models import load as load_model
 from gambeson.records import Run
+from gambeson.reports.numbers import down
 from gambeson.stats import betting, empirical_bernstein, lower, score_bins
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
@@ -83,7 +84,7 @@ def measure(name: str, settings: Line, records: list[Line]) -> list[Line]:
             "draws": draws,
             "alpha": alpha,
             "p_lower_mean": round(float(np.mean([one[kind] for one in found])), 5),
-            "average_radius": round(float(radii.mean()), 4),
+            "average_radius": float(radii.mean()),
             "rounding": round(rounding, 5) if kind == "soft, betting" else None,
             "certified": {f"{least:g}": accuracy(kind, least) for least in RADII},
         }
@@ -107,7 +108,7 @@ def table(rows: list[Line]) -> str:
     lines = [head, ["---"] * len(head)]
     for row in rows:
         cells = [row["run"], row["procedure"], *(f"{value:.2f}" for value in row["certified"].values())]
-        cells += [f"{row['average_radius']:.3f}", "" if row["rounding"] is None else f"{row['rounding']:.4f}"]
+        cells += [down(row["average_radius"]), "" if row["rounding"] is None else f"{row['rounding']:.4f}"]
         lines.append(cells)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
@@ -129,7 +130,7 @@ def main() -> None:
         (chosen.out / f"{run.name}.jsonl").write_text("".join(map(as_line, records)))
         rows += measure(run.name, settings, records)
         print(table(rows[-4:]), flush=True)
-    result = {"command": "python benchmarks/soft.py " + " ".join(sys.argv[1:]), "settings": settings, "rows": rows}
+    result = {"command": "python benchmarks/soft.py " + " ".join(sys.argv[1:]), "form": settings["form"], "rows": rows}
     (chosen.out / "soft.json").write_text(json.dumps(result, indent=1) + "\n")
     (chosen.out / "soft.md").write_text(table(rows))
 
