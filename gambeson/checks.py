@@ -201,8 +201,10 @@ def _iterated(run: Run) -> list[dict[str, Any]]:
 
 
 def _same_classifier(certified: dict[str, Any], attacked: dict[str, Any]) -> bool:
+    """Attacks are judged by the vote, so that nothing follows for the soft smoothed classifier."""
     same = all(certified[field] == attacked[field] for field in ("noise", "form"))
-    return attacked["target"] == "smoothed" and same
+    vote = certified.get("smoothing", "hard") == "hard"
+    return attacked["target"] == "smoothed" and same and vote
 
 
 def _conflict(before: dict[str, Any], after: dict[str, Any], norm: str, values: int) -> bool:

@@ -1,18 +1,18 @@
 """The only Monte Carlo loop: count the classes that a model gives to noisy copies of images.
 
-Integer counts only: memory does not grow with `draws`. Noise comes in blocks of a fixed number of draws, each
-generated whole from its own key, so that batch size, order, company and resuming cannot change which noise an image
-sees. Several requests share calls of the served model, so that small requests do not waste large batches. Where the row
-of a call changes the logits, a request has calls of its own and draw j is in row j mod batch, always, so that whole
-calls fill all rows equally often. The loop knows nothing of stages; its callers give the selection and the estimation
-of an image different keys (`gambeson.smoothed`).
+Integer counts only (of classes, of scores in bins): memory does not grow with `draws`. Noise comes in blocks of a
+fixed number of draws, each generated whole from its own key, so that batch size, order, company and resuming cannot
+change which noise an image sees. Several requests share calls of the served model, so that small requests do not waste
+large batches. Where the row of a call changes the logits, a request has calls of its own and draw j is in row j mod
+batch, always, so that whole calls fill all rows equally often. The loop knows nothing of stages; its callers give the
+selection and the estimation of an image different keys (`gambeson.smoothed`).
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -25,23 +25,31 @@ from gambeson.errors import UserError
 from gambeson.inference import Form, Served
 from gambeson.keys import Part
 from gambeson.noise import Lattice
+from gambeson.scores import score_bins_of
+from gambeson.stats import score_bins
 
 BLOCK = 100
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """How often each class won; draws whose logits are not all finite count for no class."""
+    """How often each class won; draws whose logits are not all finite count for no class.
+
+    scores: how often the score (softmax) of the class that a request named fell into each of `score_bins`; the score of
+    a draw without finite logits is 0.
+    """
 
     classes: NDArray[np.int64]
     draws: int
+    scores: NDArray[np.int64] | None = None
 
     @property
     def nonfinite(self) -> int:
         return self.draws - int(self.classes.sum())
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.classes + other.classes, self.draws + other.draws)
+        scores = None if self.scores is None or other.scores is None else self.scores + other.scores
+        return Counts(self.classes + other.classes, self.draws + other.draws, scores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +57,14 @@ class Request:
     """Draws `first` .. `first + draws` of the stream of `key`, around one image.
 
     image: integers (C, H, W) on the lattice (pixel * levels; any integer type). key: what the draws are for; block b of
-    the noise is generated from (*key, b).
+    the noise is generated from (*key, b). score: the class whose scores are counted beside the votes.
     """
 
     image: Tensor
     key: tuple[Part, ...]
     draws: int
     first: int = 0
+    score: int | None = None
 
     def __post_init__(self) -> None:
         if self.image.is_floating_point() or self.image.dim() != 3:
@@ -89,7 +98,8 @@ def counts(
     classes: int,
     over: Callable[[], bool] = lambda: False,
 ) -> list[Counts]:
-    """Class counts of every request; the requests share the calls of `served`, all images of one shape.
+    """Class counts of every request, and score counts of those that name a class; the requests share the calls of
+    `served`, all images of one shape.
 
     over: asked after every call; once it is true, the rest is left: the last requests have fewer draws than they ask
     for, or none. Requests for that rest alone, in the same order, see the very calls that were left.
@@ -99,6 +109,9 @@ def counts(
     device = served.form.device
     total = torch.zeros(len(requests) * (classes + 1), dtype=torch.int64, device=device)
     drawn = np.zeros(len(requests), np.int64)
+    wanted = any(request.score is not None for request in requests)
+    scores = torch.zeros((len(requests) if wanted else 0, score_bins.BINS), dtype=torch.int64, device=device)
+    named = torch.tensor([request.score or 0 for request in requests], device=device)
     images = served.form.zeros(tuple(requests[0].image.shape))
     calls = _calls(requests, noise, served.form.batch, served.positions == "mixture")
     with served.form.threads_set(), _ahead(calls, served.form) as start:
@@ -107,13 +120,20 @@ def counts(
             # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.
             torch.div(torch.from_numpy(call.cells).to(device), noise.unit, out=images)
             coming = start()  # from here on `cells` is written again
-            rows = slice(call.first, call.first + len(call.owner))
-            _add_votes(total, served(images)[rows], torch.from_numpy(call.owner), classes)
+            logits = served(images)[call.first : call.first + len(call.owner)]
+            owner = torch.from_numpy(call.owner).to(device)
+            _add_votes(total, logits, owner, classes)
+            if wanted:
+                _add_scores(scores, logits, owner, named)
             drawn += np.bincount(call.owner, minlength=len(requests))
             if over():
                 break
     table = total.reshape(len(requests), classes + 1)[:, :classes].cpu().numpy()
-    return [Counts(row, draws) for row, draws in zip(table, drawn.tolist(), strict=True)]
+    found = [Counts(row, draws) for row, draws in zip(table, drawn.tolist(), strict=True)]
+    if not wanted:
+        return found
+    rows = zip(found, requests, scores.cpu().numpy(), strict=True)
+    return [one if request.score is None else replace(one, scores=row) for one, request, row in rows]
 
 
 def to_lattice(pixels: Tensor, levels: int) -> Tensor:
@@ -189,3 +209,9 @@ def _add_votes(total: Tensor, logits: Tensor, owner: Tensor, classes: int) -> No
     winner = torch.where(torch.isfinite(logits).all(1), logits.argmax(1), classes)
     winner += owner.to(winner.device, non_blocking=True) * (classes + 1)
     total.scatter_add_(0, winner, torch.ones_like(winner))
+
+
+def _add_scores(total: Tensor, logits: Tensor, owner: Tensor, named: Tensor) -> None:
+    """Count the score of every row's named class; rows of requests that name none are counted and never read."""
+    place = score_bins_of(logits, named[owner]) + owner * score_bins.BINS
+    total.view(-1).scatter_add_(0, place, torch.ones_like(place))

@@ -89,6 +89,13 @@ class Grid(Strict):
     stop_wrong: bool
 
 
+class ScoreBins(Strict):
+    """The grid that scores were rounded down to: largest misses 2^-k (1 + j/steps), k up to `octaves`."""
+
+    octaves: Positive
+    steps: Positive
+
+
 class CertifiedSettings(Strict):
     noise: str
     select_draws: Annotated[int, Field(ge=0)]
@@ -102,6 +109,8 @@ class CertifiedSettings(Strict):
     tau: Probability
     max_radius: dict[str, float]
     rounding_distance: dict[str, float]
+    smoothing: Literal["hard", "soft"] = "hard"
+    score_bins: ScoreBins | None = None  # of soft smoothing
 
 
 class Record(Strict):
@@ -146,6 +155,7 @@ class CertifiedRecord(Record):
     draws: int | None = None  # a grid's: how many this image took; else those of the settings
     looks: list[tuple[int, int]] | None = None  # a grid's: (draws, hits) at every look
     stopped: str | None = None
+    scores: list[int] | None = None  # of soft smoothing: draws per bin of the selected class's scores
 
 
 class Counted(Strict):
@@ -156,6 +166,7 @@ class Counted(Strict):
     first: Annotated[int, Field(ge=0)]
     draws: Positive
     counts: list[Annotated[int, Field(ge=0)]]
+    scores: list[Annotated[int, Field(ge=0)]] | None = None  # of soft smoothing: counts of a class's scores, in bins
 
     @model_validator(mode="after")
     def _add_up(self) -> "Counted":
@@ -210,8 +221,8 @@ RECORDS: dict[str, type[Strict]] = {
 
 
 def check_settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings about to be written."""
-    return _written(SETTINGS[kind], settings, f"the settings of an evaluation of kind {kind!r}")
+    """Settings about to be written, without defaults: an evaluation's id is their hash, which no new one may move."""
+    return _written(SETTINGS[kind], settings, f"the settings of an evaluation of kind {kind!r}", as_given=True)
 
 
 def check_record(kind: str, record: dict[str, Any]) -> dict[str, Any]:
@@ -251,9 +262,9 @@ def as_record(value: dict[str, Any], where: str) -> dict[str, Any]:
     return _read(RECORDS[kind], value, where, "remove the line and run again")
 
 
-def _written(model: type[Strict], value: dict[str, Any], what: str) -> dict[str, Any]:
+def _written(model: type[Strict], value: dict[str, Any], what: str, as_given: bool = False) -> dict[str, Any]:
     try:
-        return model.model_validate(value).model_dump(mode="json")
+        return model.model_validate(value).model_dump(mode="json", exclude_unset=as_given)
     except ValidationError as error:
         problems = _problems(error)
         raise UserError(f"{what} cannot be written: {problems}. Give every field, null where none applies") from None

@@ -104,6 +104,16 @@ def test_without_records_nothing_is_claimed(run: Run) -> None:
         assert check.record()["check"] == check.check
 
 
+def test_attacks_on_the_vote_say_nothing_of_the_soft_smoothed_classifier(run: Run) -> None:
+    """The same numbers that would be a conflict for the vote."""
+    attacked(run, smoothed(0.3), fooled=20)
+    bins = {"octaves": 20, "steps": 32}
+    certified(run, radius=0.5, settings={**CERTIFIED, "smoothing": "soft", "score_bins": bins}, scores=[100])
+    assert certified_not_above_attacked(run, lambda evaluation, index: 0).verdict == "not_run"
+    certified(run, radius=0.5)
+    assert certified_not_above_attacked(run, lambda evaluation, index: 0).verdict == "fail"
+
+
 def test_an_honest_run_passes(run: Run) -> None:
     certified(run, radius=0.3)
     attacked(run, smoothed(0.2), fooled=0)

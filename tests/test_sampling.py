@@ -14,7 +14,8 @@ from gambeson.errors import UserError
 from gambeson.inference import Form, Served, serve
 from gambeson.keys import generator
 from gambeson.noise import lattice, parse
-from gambeson.sampling import BLOCK, count, to_lattice
+from gambeson.sampling import BLOCK, Counts, count, to_lattice
+from gambeson.stats import score_bins
 
 LEVELS, SHAPE, CLASSES = 255, (1, 4, 4), 3
 GRID = lattice(parse("gaussian:0.25"), LEVELS)
@@ -94,6 +95,64 @@ def test_a_stream_goes_on_where_it_was_left(cut: int) -> None:
     )
     assert parts.draws == 800
     assert parts.classes.tolist() == whole.classes.tolist()
+
+
+def soft(images: Tensor) -> Tensor:
+    return exact(images) / 500  # scores from nearly 0 to nearly 1
+
+
+@pytest.mark.parametrize("batch", [7, 200, 1000])
+def test_scores_are_those_of_a_plain_loop_and_leave_the_votes_alone(batch: int) -> None:
+    noise = np.concatenate([GRID.sample((BLOCK, *SHAPE), generator(0, "test", 7, block)) for block in range(3)])[:250]
+    expected = np.zeros(score_bins.BINS, np.int64)
+    misses = score_bins.largest_misses()
+    for offsets in torch.from_numpy(noise):
+        score = soft(((image() + offsets) / LEVELS)[None]).double().softmax(1)[0]
+        expected[np.searchsorted(misses, float(score[[0, 2]].sum()) * (1 + 1e-9))] += 1
+    request = sampling.Request(image(), (0, "test", 7), 250, score=1)
+    (found,) = sampling.counts(served(soft, batch), [request], noise=GRID, classes=CLASSES)
+    assert found.scores is not None
+    assert np.array_equal(found.scores, expected)
+    assert np.count_nonzero(expected) > 50
+    assert found.classes.tolist() == counts(draws=250, function=soft)
+
+
+@pytest.mark.parametrize("batch", [100, 130])
+def test_requests_with_and_without_scores_share_calls(batch: int) -> None:
+    asked = [(0, 130, 2), (1, 50, None), (2, 700, 0), (3, 99, 2)]
+    requests = [sampling.Request(image(n), ("company", n), draws, 0, score) for n, draws, score in asked]
+    together = sampling.counts(served(soft, batch), requests, noise=GRID, classes=CLASSES)
+    for request, found in zip(requests, together, strict=True):
+        (alone,) = sampling.counts(served(soft), [request], noise=GRID, classes=CLASSES)
+        assert (found.scores is None) == (request.score is None)
+        assert found.scores is None or np.array_equal(found.scores, alone.scores)
+        assert found.scores is None or int(found.scores.sum()) == request.draws
+        assert found.classes.tolist() == alone.classes.tolist()
+
+
+def test_scores_of_parts_add_up_to_those_of_the_whole() -> None:
+    def run(draws: int, first: int) -> sampling.Counts:
+        request = sampling.Request(image(), ("parts",), draws, first, 0)
+        return sampling.counts(served(soft), [request], noise=GRID, classes=CLASSES)[0]
+
+    whole, parts = run(800, 0), run(250, 0) + run(550, 250)
+    assert whole.scores is not None
+    assert np.array_equal(whole.scores, parts.scores)
+    assert (Counts(whole.classes, 800) + whole).scores is None
+
+
+def test_a_draw_without_finite_logits_scores_nothing() -> None:
+    def broken(images: Tensor) -> Tensor:
+        logits = soft(images)
+        logits[::4, 0] = float("nan")
+        return logits
+
+    request = sampling.Request(image(), ("nan",), 1000, score=1)
+    (found,) = sampling.counts(served(broken, 100), [request], noise=GRID, classes=CLASSES)
+    assert found.nonfinite == 250
+    assert found.scores is not None
+    assert found.scores[-1] >= 250
+    assert int(found.scores.sum()) == 1000
 
 
 @pytest.mark.parametrize("batch", [7, 200, 1000])

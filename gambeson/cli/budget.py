@@ -6,7 +6,13 @@ from gambeson.errors import UserError
 
 
 def choose_budget(
-    dataset: str, budget: str | None, radii: str | None, price: float | None, rule: str | None, stop_wrong: bool
+    dataset: str,
+    smoothing: str,
+    budget: str | None,
+    radii: str | None,
+    price: float | None,
+    rule: str | None,
+    stop_wrong: bool,
 ) -> dict[str, Any]:
     """What `gambeson.certified` is told; a grid by default where there is one. Refuses what contradicts itself."""
     from gambeson.certificates.customary import PUBLISHED
@@ -19,6 +25,8 @@ def choose_budget(
     if budget == "fixed":
         if given:
             raise UserError(f"{given[0]} goes with a grid of radii, not with --budget fixed: leave one of them out")
+        return {}
+    if smoothing == "soft" and not budget and not given:
         return {}
     if radii is None and dataset not in PUBLISHED:
         if budget or given:

@@ -46,6 +46,9 @@ GRID_SAVES = 8  # how many times fewer draws a grid of radii takes, about
 def certify(
     target: Where,
     noise: Annotated[str | None, typer.Option(help="kind:scale, several by commas: gaussian:0.25,laplace:0.3")] = None,
+    smoothing: Annotated[
+        str, typer.Option(help="hard: the class with the most votes; soft: with the largest mean score.")
+    ] = "hard",
     budget: Annotated[
         str | None,
         typer.Option(
@@ -88,19 +91,21 @@ def certify(
     from gambeson.cli.forms import form_for
     from gambeson.cli.target import record
     from gambeson.evaluation import certified
+    from gambeson.reports.naming import smoothed_name
 
     if threads is None and (engine == "ray" or workers not in (None, 1)):
         threads = 1
     _check_engine(engine, workers, ray_address)
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     names = [word.strip() for word in (noise or trained_noise(found.run)).split(",")]
-    options = choose_budget(found.data.name, budget, radii, price, rule, stop_wrong)
-    ahead = len(names) * len(found.data) * (draws // GRID_SAVES if options else draws)
+    options = choose_budget(found.data.name, smoothing, budget, radii, price, rule, stop_wrong)
+    ahead = len(names) * len(found.data) * (draws // GRID_SAVES if "radii" in options else draws)
     form = form_for(found, wishes(dtype, memory, batch, threads, compiled), ahead)
     options |= {"draws": draws, "select_draws": select_draws, "alpha": alpha, "seed": seed, "form": form}
-    plans = [certified(found.model, found.data, noise=name, **options) for name in names]
+    plans = [certified(found.model, found.data, noise=name, smoothing=smoothing, **options) for name in names]
     natural(found)
-    for name, plan in zip(names, plans, strict=True):
+    for plan in plans:
+        name = smoothed_name(plan.settings)
         largest = ", ".join(f"{key} {radius:.3f}" for key, radius in _one_sided(plan.settings["max_radius"]))
         grid = _grid(plan.settings)
         most = "at most " if grid else ""

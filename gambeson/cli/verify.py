@@ -26,6 +26,7 @@ def verify(
     """
     from gambeson.cli.target import choose, held_out, resolve
     from gambeson.jsonl import write_json
+    from gambeson.reports.naming import smoothed_name
 
     if images < 1 or draws < 1:
         raise UserError(f"--images is {images} and --draws {draws}; both must be at least 1")
@@ -38,7 +39,7 @@ def verify(
         raise UserError(f"{target} holds no certificates; `gambeson certify` makes them")
     verdicts = []
     for evaluation in evaluations:
-        name = evaluation["settings"]["noise"]
+        name = smoothed_name(evaluation["settings"])
         about = evaluation["data"]
         same = about["split"] == found.data.split
         whole = (
@@ -83,8 +84,6 @@ def _verify(
     claims = [record for record in records if record["predict"] != -1]
     generator = np.random.default_rng(seed)
     chosen = [claims[i] for i in sorted(generator.permutation(len(claims))[:images])]
-    if not chosen:
-        raise UserError(f"{where}: no image is certified; there is nothing to verify")
     pixels = data.pixels([rows[record["index"]] for record in chosen])
     verdict, rejected = on_fresh_noise(smoothed, pixels, chosen, draws=draws, alpha=settings["alpha"], seed=seed)
     return {"records": len(records), **verdict.record(), "rejected_images": rejected}

@@ -1,9 +1,10 @@
 """Numbers of draws with which no outcome could decide anything are refused before any is made."""
 
+import itertools
 from math import floor, log2
 
 from gambeson.errors import UserError
-from gambeson.stats import largest_p_lower
+from gambeson.stats import betting, largest_p_lower, score_bins
 
 
 def certify_budget(draws: int, select_draws: int, alpha: float) -> None:
@@ -16,6 +17,20 @@ def certify_budget(draws: int, select_draws: int, alpha: float) -> None:
     if draws < needed or largest_p_lower(draws, alpha) <= 0.5:
         raise UserError(
             f"draws is {draws} at alpha {alpha}: even if all agreed, nothing could be certified; give draws >= {needed}"
+        )
+
+
+def soft_budget(draws: int, alpha: float) -> None:
+    """Refuse what certifies nothing even if all scores are in the best bin: a lower bound on their mean <= 1/2."""
+
+    def enough(n: int) -> bool:
+        return betting.lower(score_bins.least_scores()[:1], [n], alpha) > 0.5
+
+    if not enough(draws):
+        needed = next(n for n in itertools.count(draws + 1) if enough(n))
+        raise UserError(
+            f"draws is {draws} at alpha {alpha}: even if all scores were 1, nothing could be certified; give draws >= "
+            f"{needed}"
         )
 
 

@@ -61,12 +61,17 @@ class Queue:
 def as_slice(work: Work, before: Work) -> dict[str, Any]:
     """What a slice brought, as JSON."""
     images = [
-        {"index": index, "stage": stage, "first": first, "draws": found.draws, "counts": found.classes.tolist()}
+        {"index": index, "stage": stage, "first": first, **_as_json(found)}
         for index, now, then in zip(work.data.indices.tolist(), work.answers, before.answers, strict=True)
         for (stage, first), found in now.items()
         if (stage, first) not in then or then[stage, first].draws < found.draws
     ]
     return {"seconds": round(work.seconds, 6), "images": images}
+
+
+def _as_json(found: Counts) -> dict[str, Any]:
+    scores = {} if found.scores is None else {"scores": found.scores.tolist()}
+    return {"draws": found.draws, "counts": found.classes.tolist(), **scores}
 
 
 class Resumed:
@@ -77,7 +82,8 @@ class Resumed:
         self.seconds: dict[int, float] = {}
         for one in slices:
             for image in one["images"]:
-                found = Counts(np.array(image["counts"], np.int64), image["draws"])
+                scores = None if image.get("scores") is None else np.array(image["scores"], np.int64)
+                found = Counts(np.array(image["counts"], np.int64), image["draws"], scores)
                 self.answers[image["index"]][image["stage"], image["first"]] = found
                 self.seconds[image["index"]] = one["seconds"]
 

@@ -11,7 +11,7 @@ from gambeson.errors import UserError
 from gambeson.jsonl import write_json
 from gambeson.records import Run
 from gambeson.reports.logs import COLUMNS
-from gambeson.reports.naming import file_stem
+from gambeson.reports.naming import file_stem, smoothed_name
 from gambeson.reports.numbers import significant_down
 from gambeson.reports.runs import answer, read_run
 
@@ -24,7 +24,7 @@ def export(run: Path, format: str, out: Path) -> list[Path]:  # noqa: A002
     Formats:
         tsv: the field's certification log, one file per noise and certificate. Its six columns come first (idx, label,
             predict, radius, correct, time), then ours: certificate, noise, alpha, select_draws, draws, radius_kind,
-            top_count, p_lower, max_radius, radius_real, seed, hash, method, dataset.
+            top_count (of votes), p_lower, max_radius, radius_real, seed, hash, method, dataset.
             Radii have 17 significant digits, rounded down.
         csv, parquet: one table per kind of evaluation (clean, attacked, certified), one row per record, with settings.
         json: one file with header, evaluations and records.
@@ -54,8 +54,8 @@ def _tsv(run: Run, out: Path) -> list[Path]:
     evaluations = run.evaluations("certified")
     for evaluation in evaluations:
         records = sorted(run.records(evaluation["id"]), key=lambda record: record["index"])
-        settings, noise = evaluation["settings"], evaluation["settings"]["noise"]
-        again = evaluation["id"] if sum(e["settings"]["noise"] == noise for e in evaluations) > 1 else None
+        settings, noise = evaluation["settings"], smoothed_name(evaluation["settings"])
+        again = evaluation["id"] if sum(smoothed_name(e["settings"]) == noise for e in evaluations) > 1 else None
         for certificate in records[0]["radii"] if records else ():
             rows = [_log_row(run, settings, certificate, record) for record in records]
             path = out / f"{file_stem(run.name, noise, certificate, again)}.tsv"
@@ -78,12 +78,12 @@ def _log_row(run: Run, settings: Row, certificate: str, record: Row) -> Row:
     return {
         **dict(zip(COLUMNS, first, strict=True)),
         "certificate": certificate,
-        "noise": settings["noise"],
+        "noise": smoothed_name(settings),
         "alpha": settings["alpha"],
         "select_draws": settings["select_draws"],
         "draws": settings["draws"] if record.get("draws") is None else record["draws"],
         "radius_kind": record.get("radius_kind", "full"),
-        "top_count": record["counts"][record["selected"]],
+        "top_count": record["counts"][record["selected"]] if record.get("scores") is None else None,
         "p_lower": significant_down(record["p_lower_two_sided" if "two_sided" in certificate else "p_lower"]),
         "max_radius": settings["max_radius"].get(certificate),
         "radius_real": "0.0" if abstained else significant_down(record["radii_real"][certificate]),

@@ -1,6 +1,7 @@
 """How runs, bounds and noises are called in legends, headers and file names."""
 
 import re
+from typing import Any
 
 from gambeson.reports.series import Attacked, Certified, Source
 
@@ -29,7 +30,7 @@ def two_sided(series: Certified) -> bool:
 
 def tight(series: Certified) -> bool:
     """Whether this is the bound that headlines its evaluation: the tight, one-sided one, or what a log has."""
-    kind = (series.noise or "").partition(":")[0]
+    kind = (series.noise or "").removeprefix("soft ").partition(":")[0]
     return series.certificate is None or series.certificate == TIGHT.get(kind)
 
 
@@ -40,6 +41,15 @@ def headlines(source: Source) -> list[Certified]:
         if series.evaluation not in found or (tight(series) and not tight(found[series.evaluation])):
             found[series.evaluation] = series
     return list(found.values())
+
+
+def smoothed_name(settings: dict[str, Any]) -> str:
+    """What tells smoothed classifiers of one model apart: the noise, and "soft" where the mean score decides.
+
+    >>> smoothed_name({"noise": "gaussian:0.5"}), smoothed_name({"noise": "gaussian:0.5", "smoothing": "soft"})
+    ('gaussian:0.5', 'soft gaussian:0.5')
+    """
+    return f"soft {settings['noise']}" if settings.get("smoothing") == "soft" else str(settings["noise"])
 
 
 def certified_name(source: Source, series: Certified) -> str:

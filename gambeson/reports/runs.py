@@ -9,6 +9,7 @@ import numpy as np
 
 from gambeson.errors import UserError
 from gambeson.records import Run
+from gambeson.reports.naming import smoothed_name
 from gambeson.reports.series import Attacked, Certified, Images, Source
 from gambeson.schema import RECORDS
 
@@ -67,7 +68,7 @@ def _certified(evaluation: Line, lines: list[Line]) -> list[Certified]:
             evaluation=evaluation["id"],
             certificate=name,
             norm="l1" if "_l1" in name else "l2",
-            noise=settings["noise"],
+            noise=smoothed_name(settings),
             alpha=settings["alpha"],
             select_draws=settings["select_draws"],
             draws=_draws(settings, lines),

@@ -46,7 +46,7 @@ class Certified:
     evaluation: str
     certificate: str | None  # "gaussian_l2", "renyi_l2_two_sided"; None: a log does not say
     norm: str
-    noise: str | None  # "gaussian:0.5"
+    noise: str | None  # "gaussian:0.5"; "soft gaussian:0.5" is another classifier
     alpha: float | None
     select_draws: int | None
     draws: float | None  # an image; for a grid the mean

@@ -135,7 +135,7 @@ class Smoothed:
     def request(self, pixels: Tensor, index: Part, ask: Ask, purpose: str = "certify") -> Request:
         """What an image's procedure asks for, as work for `gambeson.sampling.counts`."""
         key = (self.seed, purpose, self.noise.noise.name, index, ask.stage)
-        return Request(to_lattice(pixels, self.noise.levels), key, ask.draws, ask.first)
+        return Request(to_lattice(pixels, self.noise.levels), key, ask.draws, ask.first, ask.score)
 
     def answer(self, pixels: Tensor, index: Part, ask: Ask, purpose: str = "certify") -> Counts:
         """The counts that one image's procedure asks for, here and now."""

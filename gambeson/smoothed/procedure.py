@@ -13,11 +13,15 @@ ABSTAIN = -1
 
 
 class Ask(NamedTuple):
-    """Draws `first` .. `first + draws` of the image's stream for `stage`: "select" or "estimate"."""
+    """Draws `first` .. `first + draws` of the image's stream for `stage`: "select" or "estimate".
+
+    score: the class whose scores are counted beside the votes.
+    """
 
     stage: str
     first: int
     draws: int
+    score: int | None = None
 
 
 Procedure = Generator[Ask, Counts, dict[str, Any]]

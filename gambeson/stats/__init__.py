@@ -1,9 +1,10 @@
 """Counts to probability bounds. No torch; nothing of the package but its errors."""
 
-from . import beta_mixture, group_sequential
+from . import beta_mixture, betting, group_sequential, score_bins
 from .accuracy import Accuracy, accuracy
 from .adaptive import RULES, Plan, attainable, plan
 from .clopper_pearson import lower, two_sided, upper
+from .empirical_bernstein import empirical_bernstein
 from .expected import expected_draws
 from .forecast import Forecast, forecast
 from .looks import looks
@@ -21,6 +22,8 @@ __all__ = [
     "accuracy",
     "attainable",
     "beta_mixture",
+    "betting",
+    "empirical_bernstein",
     "expected_draws",
     "forecast",
     "group_sequential",
@@ -29,6 +32,7 @@ __all__ = [
     "lower",
     "paired",
     "plan",
+    "score_bins",
     "top_and_rest",
     "two_sided",
     "upper",

@@ -87,6 +87,36 @@ def test_several_noises_at_once(gambeson, run) -> None:
     assert noises == {"gaussian:0.25", "laplace:0.2", "uniform:0.5"}
 
 
+def test_soft_smoothing_is_another_classifier_from_command_to_report(gambeson, run, tmp_path) -> None:
+    """Its certificates stand beside those of the vote, under a name of their own, and meet no attack on the vote."""
+    words = ("--eps", "0.1", "--norm", "l2", "--noise", "gaussian:0.25", "--steps", 2, "--predict-draws", 100)
+    assert gambeson("attack", run, *words, *SMALL).status == 0
+    done = gambeson("certify", run, *CERTIFY, *SMALL, "--smoothing", "soft")
+    assert done.status == 0, done.err
+    assert "soft gaussian:0.25: 200 draws at alpha 0.001 certify at most gaussian_l2 0.4" in done.out
+    assert gambeson("certify", run, *CERTIFY, *SMALL, "--smoothing", "soft", "--radii", "0,0.1").status == 2
+    assert gambeson("check", run).status == 0
+    verdicts = {check["check"]: check["verdict"] for check in Run.open(run).checks()}
+    assert verdicts["certified_not_above_attacked"] == "not_run"
+    assert gambeson("certify", run, *CERTIFY, *SMALL).status == 0
+    assert gambeson("export", run, "--format", "tsv", "--out", tmp_path / "logs").status == 0
+    log = (tmp_path / "logs" / "run-soft-gaussian-0.25-gaussian_l2.tsv").read_text()
+    assert "\tsoft gaussian:0.25\t" in log
+    for source in (run, tmp_path / "logs" / "run-soft-gaussian-0.25-gaussian_l2.tsv"):
+        done = gambeson("report", source, "--out", tmp_path / "report")
+        assert done.status == 0, done.err
+    done = gambeson("report", run, "--out", tmp_path / "report")
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    found = {(series["noise"], series["certificate"]) for series in summary["runs"][0]["certified"]}
+    assert {("soft gaussian:0.25", "gaussian_l2"), ("gaussian:0.25", "gaussian_l2")} <= found
+    assert ("soft gaussian:0.25", "gaussian_l2_two_sided") not in found
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "Soft smoothing" in page
+    both = next((tmp_path / "report").rglob("both*.csv")).read_text()
+    assert "gaussian:0.25" in both
+    assert "soft" not in both
+
+
 def test_the_noise_that_it_was_trained_with_is_the_default(gambeson, run) -> None:
     done = gambeson("certify", run, "--draws", 50, "--select-draws", 10, "--limit", 3)
     assert done.status == 0, done.err

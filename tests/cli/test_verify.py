@@ -20,6 +20,19 @@ def test_an_honest_run_stands_and_says_so(gambeson, run) -> None:
     assert all(verdict["images"] == 15 for verdict in verdicts)
 
 
+def test_soft_certificates_stand_too_and_an_evaluation_without_claims_is_no_obstacle(gambeson, own, tmp_path) -> None:
+    model = (f"{own.name}:bare", "--weights", "weights.pt", "--mean", "0.5", "--std", "0.25", "--data", "digits")
+    words = ("--draws", 200, "--select-draws", 20, "--limit", 10, "--smoothing", "soft", "--out", tmp_path / "r")
+    assert gambeson("certify", *model, *words, "--noise", "gaussian:0.1,gaussian:9").status == 0
+    done = gambeson("verify", tmp_path / "r", *model[1:-2], *VERIFY)
+    assert done.status == 0, done.err
+    assert "soft gaussian:0.1 (certified-" in done.out
+    verdicts = json.loads((tmp_path / "r" / "verified.json").read_text())["verified"]
+    assert [verdict["stands"] for verdict in verdicts] == [True, True]
+    few, many = sorted(verdict["images"] for verdict in verdicts)
+    assert few == 0 < 3 < many
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [('"p_lower":0.', '"p_lower":0.9999', "p_lower is"), ('"hash":"', '"hash":"0', "its hash differs")],

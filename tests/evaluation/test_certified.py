@@ -42,6 +42,47 @@ def test_records_and_settings_are_complete_and_coherent(trained, noise) -> None:
         assert best == pytest.approx(settings["max_radius"][name], rel=1e-9)  # reached, and never exceeded
 
 
+@pytest.mark.parametrize("noise", ["gaussian:0.2", "laplace:0.15", "uniform:0.25"])
+def test_soft_records_hold_scores_and_the_votes_of_the_same_draws(trained, without_seconds, noise) -> None:
+    data = trained.data.subset(range(8))
+    evaluation = certified(trained.model, data, noise=noise, smoothing="soft", **SMALL)
+    settings = check_settings("certified", evaluation.settings)
+    assert (settings["smoothing"], settings["score_bins"]) == ("soft", {"octaves": 20, "steps": 32})
+    names = {certificate.name for certificate in applicable(noise.split(":")[0])}
+    soft, hard = list(evaluation), list(certified(trained.model, data, noise=noise, **SMALL))
+    for record, vote in zip(soft, hard, strict=True):
+        check_record("certified", {"evaluation": "x", **record})
+        assert set(record["radii"]) == set(settings["max_radius"]) == names
+        assert all(record["radii"][name] <= settings["max_radius"][name] for name in names)
+        assert sum(record["scores"]) == 500
+        assert [record[field] for field in ("selected", "select_counts", "counts")] == [
+            vote[field] for field in ("selected", "select_counts", "counts")
+        ]
+    assert sum(record["correct"] for record in soft) >= 5
+    again = certified(trained.model, data, noise=noise, smoothing="soft", **SMALL).records({soft[0]["index"]})
+    assert without_seconds(again) == without_seconds(soft[1:])
+
+
+def test_the_settings_of_the_vote_say_nothing_of_soft_smoothing(trained) -> None:
+    """An evaluation's id is a hash of its settings: those recorded before must still be found."""
+    settings = check_settings("certified", certified(trained.model, trained.data, **SMALL).settings)
+    assert "smoothing" not in settings
+    assert "score_bins" not in settings
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"smoothing": "sotf"}, "smoothing is 'sotf'; it must be hard"),
+        ({"smoothing": "soft", "radii": [0.0, 0.1]}, "fixed number of draws"),
+        ({"smoothing": "soft", "draws": 11}, "even if all scores were 1, nothing could be certified; give draws >= 12"),
+    ],
+)
+def test_what_soft_smoothing_cannot_do_is_refused(trained, options, message) -> None:
+    with pytest.raises(UserError, match=message):
+        certified(trained.model, trained.data, **{"draws": 500, **options})
+
+
 @pytest.mark.parametrize("cut", [1, 4])
 def test_resumed_records_are_the_same(trained, without_seconds, cut) -> None:
     data = trained.data.subset(range(6))

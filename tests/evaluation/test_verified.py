@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from gambeson.errors import UserError
 from gambeson.evaluation import certified
 from gambeson.evaluation.smoothing import smooth
 from gambeson.evaluation.verified import on_fresh_noise, recomputer
@@ -13,12 +14,13 @@ SMALL = {"noise": "gaussian:0.3", "draws": 2_000, "select_draws": 50, "alpha": 0
 
 
 GRID = {"radii": [0.0, 0.1, 0.2], "price": 1e5}
+KINDS = {"fixed": {}, "grid": GRID, "beta_mixture": {**GRID, "rule": "beta_mixture"}, "soft": {"smoothing": "soft"}}
 
 
-@pytest.fixture(params=[{}, GRID, {**GRID, "rule": "beta_mixture"}], ids=["fixed", "grid", "beta_mixture"])
+@pytest.fixture(params=KINDS)
 def evidence(request, trained):
     data = trained.data.subset(range(25))
-    evaluation = certified(trained.model, data, **request.param, **SMALL)
+    evaluation = certified(trained.model, data, **KINDS[request.param], **SMALL)
     smoothed = smooth(trained.model, data, noise="gaussian:0.3", seed=0, form=None, classes=3)
     return smoothed, evaluation.settings, data, list(evaluation)
 
@@ -61,6 +63,23 @@ def test_looks_that_are_not_the_plans_are_found_out(evidence) -> None:
         return
     record["looks"][0] = [record["looks"][0][0] + 1, record["looks"][0][1]]
     assert "looks" in recomputer(smoothed, settings, data.images[0].numel())(record)
+
+
+@pytest.mark.parametrize("change", [lambda s: [s[0] + 1, *s[1:]], lambda s: [s[0] + s[-1] + 9, *s[1:-1], -9], len])
+def test_scores_that_were_touched_are_found_out(evidence, change) -> None:
+    smoothed, settings, data, records = evidence
+    problem = recomputer(smoothed, settings, data.images[0].numel())
+    if "smoothing" in settings:
+        record = copy.deepcopy(records[0])
+        record["scores"] = change(record["scores"]) if change is not len else record["scores"][:-1]
+        assert "its scores are" in problem(record)
+        moved = copy.deepcopy(next(r for r in records if 0.5 < r["p_lower"] < 0.99))
+        worst = next(place for place in reversed(range(640)) if moved["scores"][place])
+        moved["scores"][worst] -= 1
+        moved["scores"][0] += 1
+        assert "p_lower is" in problem(moved)
+        with pytest.raises(UserError, match="scores are in bins"):
+            recomputer(smoothed, {**settings, "score_bins": {"octaves": 20, "steps": 7}}, 36)
 
 
 def test_claims_that_are_too_high_fall_on_fresh_noise(evidence) -> None:

@@ -16,6 +16,7 @@ from gambeson.schema import check_slice
 ONE_CALL = functools.partial(here, slice_seconds=0.0)
 BUDGETS = {
     "fixed": {"draws": 1_000, "select_draws": 20},
+    "soft": {"draws": 1_000, "select_draws": 20, "smoothing": "soft"},
     "grid": {"draws": 1_000, "select_draws": 20, "radii": [0.0, 0.1, 0.2], "price": 1e6},
 }
 
@@ -24,7 +25,7 @@ def evaluation(trained, kind: str, images: int = 4) -> Evaluation:
     return certified(trained.model, trained.data.subset(range(images)), noise="gaussian:0.2", **BUDGETS[kind])
 
 
-@pytest.mark.parametrize("kind", ["fixed", "grid"])
+@pytest.mark.parametrize("kind", BUDGETS)
 def test_slices_change_no_record_whatever_the_engine(trained, without_seconds, kind) -> None:
     whole, slices = evaluation(trained, kind), []
     expected = without_seconds(whole)
@@ -36,7 +37,7 @@ def test_slices_change_no_record_whatever_the_engine(trained, without_seconds, k
     assert sorted(found, key=lambda record: record["index"]) == expected
 
 
-@pytest.mark.parametrize("kind", ["fixed", "grid"])
+@pytest.mark.parametrize("kind", BUDGETS)
 def test_it_goes_on_from_whatever_was_kept(trained, without_seconds, kind) -> None:
     whole, slices = evaluation(trained, kind), []
     expected = without_seconds(whole.records(engine=ONE_CALL, keep=slices.append))

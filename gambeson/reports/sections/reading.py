@@ -58,6 +58,15 @@ def reading(sources: Sequence[Source]) -> Section:
             "implies for the other is in tables of its own, labelled as a reduction.",
         ),
     ]
+    if any((series.noise or "").startswith("soft ") for source in sources for series in source.certified):
+        text.append(
+            (
+                "Soft smoothing",
+                "'soft' before a noise means that the class with the largest mean score is answered, not the one with "
+                "the most votes: another classifier. Attacks are judged by the vote, so that no attack here has tried "
+                "it; its certificates stand beside those of the vote and are never compared with attacks on it.",
+            )
+        )
     grids = sorted({series.evaluation for source in sources for series in source.certified if series.grid})
     if grids:
         text.append(

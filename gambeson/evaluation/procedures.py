@@ -1,0 +1,107 @@
+"""How an image is certified, and what is said of it beforehand: one function per kind of budget."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from gambeson.certificates.customary import PUBLISHED, customary
+from gambeson.data import Dataset
+from gambeson.errors import UserError
+from gambeson.evaluation.budgets import soft_budget
+from gambeson.smoothed.exact import exact, largest_exact_radii
+from gambeson.smoothed.fixed import fixed
+from gambeson.smoothed.grid import grid, thresholds
+from gambeson.smoothed.hard import Smoothed
+from gambeson.smoothed.procedure import Procedure
+from gambeson.smoothed.soft_fixed import largest_soft_radii, soft_fixed
+from gambeson.stats import Plan, attainable, plan, score_bins
+
+COMPANY = 32  # images whose draws share calls, where each needs few
+
+
+@dataclass(frozen=True, eq=False)
+class Road:
+    """What every image goes through: `begin` is made of values only, so that it can be sent to other processes."""
+
+    begin: Callable[[Tensor, int], Procedure]  # pixels, label
+    settings: dict[str, Any]  # budget, select_draws, draws, alpha, max_radius
+    company: int = 1
+    plan: Plan | None = None
+
+
+def every_copy(smoothed: Smoothed) -> Road:
+    settings = {"budget": "exact", "select_draws": 0, "draws": smoothed.noise.states, "alpha": 0.0}
+    return Road(partial(_exact, smoothed), settings | {"max_radius": largest_exact_radii(smoothed)}, COMPANY)
+
+
+def full(smoothed: Smoothed, values: int, same: dict[str, Any]) -> Road:
+    """`same`: draws, select_draws, alpha of every image."""
+    largest = smoothed.largest_radii(same["draws"], same["alpha"], values)
+    return Road(partial(_fixed, smoothed, same), {"budget": "fixed", **same, "max_radius": largest})
+
+
+def soft(smoothed: Smoothed, values: int, same: dict[str, Any]) -> Road:
+    soft_budget(same["draws"], same["alpha"])
+    bins = {"octaves": score_bins.OCTAVES, "steps": score_bins.STEPS}
+    largest = largest_soft_radii(smoothed, same["draws"], same["alpha"], values)
+    settings = {"budget": "fixed", **same, "max_radius": largest, "smoothing": "soft", "score_bins": bins}
+    return Road(partial(_soft, smoothed, same), settings)
+
+
+def of_a_grid(
+    smoothed: Smoothed,
+    values: int,
+    same: dict[str, Any],
+    radii: Sequence[float],
+    *,
+    price: float,
+    rule: str,
+    stop_wrong: bool,
+) -> Road:
+    """`same`: draws (at most), select_draws, alpha of every image. A radius that no draws can certify is refused: the
+    table would say 0 for want of draws.
+    """
+    made = plan(thresholds(smoothed, radii, values), alpha=same["alpha"], cap=same["draws"], price=price, rule=rule)
+    for radius, limits in zip(radii, made.certifies, strict=True):
+        if limits.max() < 0:
+            raise UserError(
+                f"radius {radius:g} is out of reach of {made.looks[-1]} draws at alpha {made.alpha:g}, even if all "
+                "agree: leave it out, or give more draws"
+            )
+    budget = {"radii": [float(radius) for radius in radii], "looks": list(made.looks), "rule": rule, "price": price}
+    largest = smoothed.one_sided_radii(smoothed.less_tau(made.thresholds[-1], values))
+    settings = {"budget": budget | {"stop_wrong": stop_wrong}, **same, "max_radius": largest}
+    return Road(partial(_grid, smoothed, same["select_draws"], made, stop_wrong), settings, COMPANY, made)
+
+
+def customary_radii(smoothed: Smoothed, data: Dataset, same: dict[str, Any], rule: str) -> list[float]:
+    """The data set's customary radii, as far as unanimous draws certify them."""
+    if data.name not in PUBLISHED:
+        raise UserError(f"{data.name} has no customary radii ({', '.join(PUBLISHED)} have): give radii")
+    tight, values, alpha, draws = smoothed.certificates()[0], data.images[0].numel(), same["alpha"], same["draws"]
+    largest = smoothed.largest_radii(draws, alpha, values)[tight.name]
+    near = [radius for radius in customary(data.name, tight.norm, largest) if radius <= largest]
+    least = thresholds(smoothed, near, values)
+    found = [r for r, p in zip(near, least, strict=True) if attainable(p, alpha=alpha, cap=draws, rule=rule)]
+    if not found:
+        raise UserError(f"draws is {draws} at alpha {alpha:g}: even if all agreed, {rule} would certify no radius")
+    return found
+
+
+def _exact(smoothed: Smoothed, pixels: Tensor, label: int) -> Procedure:
+    return exact(smoothed, pixels)
+
+
+def _fixed(smoothed: Smoothed, same: dict[str, Any], pixels: Tensor, label: int) -> Procedure:
+    return fixed(smoothed, pixels, **same)
+
+
+def _soft(smoothed: Smoothed, same: dict[str, Any], pixels: Tensor, label: int) -> Procedure:
+    return soft_fixed(smoothed, pixels, **same)
+
+
+def _grid(smoothed: Smoothed, select_draws: int, made: Plan, stop_wrong: bool, pixels: Tensor, label: int) -> Procedure:
+    return grid(smoothed, pixels, select_draws=select_draws, plan=made, label=label if stop_wrong else None)
