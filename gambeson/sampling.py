@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gambeson.errors import UserError
 from gambeson.inference import Form, Served
-from gambeson.keys import Part, generator
+from gambeson.keys import Part, stream
 from gambeson.noise import Lattice
 
 BLOCK = 100
@@ -150,7 +150,7 @@ def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[tuple[int, 
         pixels = pixels.astype(noise.first.dtype)
         at, end = request.first, request.first + request.draws
         while at < end:
-            noisy = noise.sample((BLOCK, *pixels.shape), generator(*request.key, at // BLOCK))
+            noisy = noise.sample((BLOCK, *pixels.shape), stream(*request.key, at // BLOCK))
             noisy = noisy[at % BLOCK :][: end - at]
             noisy += pixels
             at += len(noisy)
