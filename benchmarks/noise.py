@@ -73,7 +73,7 @@ def compare(name: str, data: str, rounds: int, repeats: int) -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     heads = ("noise", "images", "lattice, ns a value", "torch.randn", "ratio", "noisy images, ns a value",
-             "published loop's", "ratio")  # fmt: skip
+             "published loop", "ratio")  # fmt: skip
     keys = ("noise", "data", "lattice", "randn", "faster", "noisy_lattice", "noisy_randn", "noisy_faster")
     body = [[row[key] if isinstance(row[key], str) else f"{row[key]:.2f}" for key in keys] for row in rows]
     lines = [heads, ["---"] * len(heads), *body]
