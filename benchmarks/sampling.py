@@ -23,7 +23,7 @@ import torch
 
 from gambeson.allocator import keep_freed_memory
 from gambeson.inference import Dtype, Form, Served, serve
-from gambeson.keys import generator
+from gambeson.keys import stream
 from gambeson.models import build
 from gambeson.noise import lattice, parse
 from gambeson.sampling import BLOCK, count
@@ -58,7 +58,7 @@ def loop_rate(model: Served, shape: tuple[int, int, int], draws: int) -> float:
 def noise_rate(shape: tuple[int, int, int], draws: int) -> float:
     start = perf_counter()
     for block in range(draws // BLOCK):
-        NOISE.sample((BLOCK, *shape), generator(0, "noise", block))
+        NOISE.sample((BLOCK, *shape), stream(0, "noise", block))
     return draws / (perf_counter() - start)
 
 

@@ -1,8 +1,9 @@
-"""Randomness as an argument: 128-bit keys into a counter-based generator.
+"""Randomness as an argument: generators keyed by 128 bits.
 
 A key is a hash of what the draws are *for* (run seed, purpose, noise, image index, stage, block), so that order, batch
 split, number of workers and resuming cannot change them, and two purposes never share a stream. Torch's CPU generator
-keeps only 32 bits of a seed (collisions after some 10^4 seeds), hence NumPy's Philox.
+keeps only 32 bits of a seed (collisions after some 10^4 seeds), hence NumPy's: Philox, and SFC64 for smoothing noise,
+of which there is so much that the generator's speed counts.
 """
 
 import hashlib
@@ -33,3 +34,16 @@ def generator(*parts: Part) -> np.random.Generator:
     True
     """
     return np.random.Generator(np.random.Philox(key=key(*parts)))
+
+
+def stream(*parts: Part) -> np.random.Generator:
+    """A private generator for much noise: SFC64, twice as fast as Philox, started from the 128-bit `key(*parts)`.
+
+    Its state is 192 bits, hashed from the key, and a counter that starts at 1; a step is a bijection of the whole. So
+    two keys' streams never overlap within 2^64 words, unless their 192 bits are equal from the start. Nothing here
+    skips ahead in a stream, which is what a counter-based generator is for: every block of noise has its own key.
+
+    >>> bool(stream("x", 1).integers(2**62) == stream("x", 1).integers(2**62))
+    True
+    """
+    return np.random.Generator(np.random.SFC64(key(*parts)))

@@ -1,4 +1,4 @@
-"""The lattice noise against the true rounded distribution: mpmath for the table, chi-square for the draws."""
+"""The lattice noise's table against the true rounded distribution, in mpmath (its draws: tests/test_draws.py)."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -8,7 +8,8 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chi2, kstest
+from exact_cells import boundary, true_tail
+from scipy.stats import kstest
 
 from gambeson.errors import UserError
 from gambeson.keys import generator
@@ -26,18 +27,6 @@ TABLE = ["gaussian:0.5", "gaussian:0.02", "laplace:0.3", "uniform:0.4", "uniform
 def _precision() -> object:
     with mpmath.workdps(40):
         yield
-
-
-def true_tail(noise: Noise, z: mpmath.mpf) -> mpmath.mpf:
-    """P(noise > z), z >= 0, to 40 digits."""
-    scale = mpmath.mpf(noise.scale)
-    if noise.kind == "gaussian":
-        return mpmath.ncdf(-z / scale)
-    return mpmath.exp(-z / scale) / 2 if noise.kind == "laplace" else max(mpmath.mpf(0), (1 - z / scale) / 2)
-
-
-def boundary(cell: int, levels: int) -> mpmath.mpf:
-    return (mpmath.mpf(cell) + mpmath.mpf("0.5")) / levels
 
 
 def drawn_probabilities(grid: Additive) -> list[int]:
@@ -99,58 +88,6 @@ def test_the_table_is_symmetric_and_increasing(noise: Noise, levels: int) -> Non
     probabilities = drawn_probabilities(grid)
     assert probabilities == probabilities[::-1]
     assert sum(probabilities) == 2**BITS
-
-
-def pooled(grid: Additive, expected_at_least: float, draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """True probabilities of groups of neighbouring cells, and each cell's group; tails are groups of their own."""
-    top = -grid.lowest
-    tails = np.array([float(true_tail(grid.noise, boundary(k, grid.levels))) for k in range(top + 1)])
-    half = np.r_[1 - 2 * tails[0], tails[:-1] - tails[1:]]
-    cells = np.r_[half[:0:-1], half]
-    group, total, groups = np.zeros(len(cells), int), 0.0, 0
-    for i, p in enumerate(cells):
-        group[i], total = groups, total + p
-        rest = cells[i + 1 :].sum()
-        if total * draws >= expected_at_least and rest * draws >= expected_at_least:
-            groups, total = groups + 1, 0.0
-    return np.bincount(group, cells), group
-
-
-def chi_square(name: str, levels: int, draws: int, part: int = 1_000_000) -> float:
-    grid = lattice(parse(name), levels)
-    probabilities, group = pooled(grid, 10, draws)
-    observed = np.zeros(len(probabilities), dtype=np.int64)
-    for block in range(draws // part):
-        cells = grid.sample((part,), generator("chi square", name, levels, block)) - grid.lowest
-        observed += np.bincount(group[cells], minlength=len(probabilities))
-    expected = probabilities * draws
-    statistic = ((observed - expected) ** 2 / expected).sum()
-    return float(chi2.sf(statistic, len(expected) - 1))
-
-
-@pytest.mark.parametrize(
-    ("name", "levels"), [*((name, 255) for name in TABLE), ("gaussian:0.25", 16), ("laplace:1", 16)]
-)
-def test_draws_follow_the_exact_cell_probabilities(name: str, levels: int) -> None:
-    """A true sampler fails one of these seven at 1e-5; the seeds are fixed, so it passes for good."""
-    assert chi_square(name, levels, 2_000_000) > 1e-5
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", TABLE)
-def test_draws_follow_the_exact_cell_probabilities_large(name: str) -> None:
-    assert chi_square(name, 255, 100_000_000) > 1e-5
-
-
-def test_the_chi_square_test_has_power() -> None:
-    """The mutant: noise that is 1 % too wide is found out."""
-    wide = lattice(Noise("gaussian", 0.505), 255)
-    grid = lattice(Noise("gaussian", 0.5), 255)
-    probabilities, group = pooled(grid, 10, 2_000_000)
-    cells = np.clip(wide.sample((2_000_000,), generator("wide")) - grid.lowest, 0, len(group) - 1)
-    expected = probabilities * 2_000_000
-    statistic = ((np.bincount(group[cells], minlength=len(expected)) - expected) ** 2 / expected).sum()
-    assert chi2.sf(statistic, len(expected) - 1) < 1e-5
 
 
 def test_far_tails_are_drawn_as_often_as_they_should() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from gambeson import sampling
 from gambeson.errors import UserError
 from gambeson.inference import Form, Served, serve
-from gambeson.keys import generator
+from gambeson.keys import stream
 from gambeson.noise import lattice, parse
 from gambeson.sampling import BLOCK, Counts, count, to_lattice
 from gambeson.stats import score_bins
@@ -44,7 +44,7 @@ def counts(batch: int = 200, draws: int = 1500, key: tuple = (0, "test", 7), see
 def test_counts_are_those_of_a_plain_loop() -> None:
     expected = [0] * CLASSES
     for block in range(3):
-        noise = torch.from_numpy(GRID.sample((BLOCK, *SHAPE), generator(0, "test", 7, block)))
+        noise = torch.from_numpy(GRID.sample((BLOCK, *SHAPE), stream(0, "test", 7, block)))
         for offsets in noise[: 250 - block * BLOCK]:
             expected[int(exact(((image() + offsets) / LEVELS)[None]).argmax())] += 1
     assert counts(draws=250) == expected
@@ -103,7 +103,7 @@ def soft(images: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("batch", [7, 200, 1000])
 def test_scores_are_those_of_a_plain_loop_and_leave_the_votes_alone(batch: int) -> None:
-    noise = np.concatenate([GRID.sample((BLOCK, *SHAPE), generator(0, "test", 7, block)) for block in range(3)])[:250]
+    noise = np.concatenate([GRID.sample((BLOCK, *SHAPE), stream(0, "test", 7, block)) for block in range(3)])[:250]
     expected = np.zeros(score_bins.BINS, np.int64)
     misses = score_bins.largest_misses()
     for offsets in torch.from_numpy(noise):
@@ -219,7 +219,7 @@ def test_one_cast_to_bfloat16_gives_the_bits_of_two(scale: float, memory: str) -
     model, shape = serve(Keep(), Form("bfloat16", memory, 100, torch.get_num_threads(), "cpu")), (3, 8, 8)
     noise, pixels = lattice(parse(f"gaussian:{scale}"), LEVELS), torch.randint(0, LEVELS + 1, shape)
     count(model, pixels, noise=noise, draws=100, key=("cast",), classes=CLASSES)
-    cells = torch.from_numpy(noise.sample((BLOCK, *shape), generator("cast", 0))).int() + pixels
+    cells = torch.from_numpy(noise.sample((BLOCK, *shape), stream("cast", 0))).int() + pixels
     assert kept[0].dtype == torch.bfloat16
     assert torch.equal(kept[0], (cells.float() / LEVELS).bfloat16())
 
@@ -325,16 +325,16 @@ def test_memory_does_not_grow_with_draws_large() -> None:
 def test_blocks_that_followed_the_batch_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant: one stream cut into batches instead of whole blocks."""
 
-    def stream(requests, noise, batch, apart):
+    def cut(requests, noise, batch, apart):
         (request,) = requests
         for start in range(0, request.draws, batch):
             rows = min(batch, request.draws - start)
-            sampled = noise.sample((rows, *request.image.shape), generator(*request.key, start))
+            sampled = noise.sample((rows, *request.image.shape), stream(*request.key, start))
             cells = np.zeros((batch, *request.image.shape), np.int16)
             cells[:rows] = sampled + request.image.numpy()
             yield sampling._Call(cells, np.zeros(rows, np.int64), 0)
 
-    monkeypatch.setattr(sampling, "_calls", stream)
+    monkeypatch.setattr(sampling, "_calls", cut)
     with pytest.raises(AssertionError):
         test_the_batch_size_does_not_change_the_noise(700)
 

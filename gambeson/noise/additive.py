@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from gambeson.errors import UserError
-from gambeson.keys import Part, generator
+from gambeson.keys import Part, stream
 from gambeson.noise.law import Noise
 
 # A cell index takes 16 random bits where they decide it, and 47 more where they do not: 63 in all.
 BITS, FIRST = 63, 16
+# Values that are looked up at once: NumPy makes an index of 8 bytes of each, and these stay in a core's cache.
+SLICE = 8192
 # Relative error of a tail probability in float64, four times what mpmath finds over the range (tests/test_noise.py).
 TAIL_ERROR = 1e-13
 
@@ -37,7 +39,6 @@ class Additive:
     levels: int
     thresholds: NDArray[np.int64]  # P(cell <= cells[i]) * 2^63, increasing; one fewer than there are cells
     first: NDArray[np.signedinteger]  # by the first 16 bits: the cell's position, or ~(the least of several possible)
-    many: NDArray[np.bool_]  # by the first 16 bits: whether more than two cells are possible
     lowest: int  # the cell at position 0
     tau: float
     states: None = None
@@ -53,7 +54,7 @@ class Additive:
     def block(
         self, pixels: NDArray[np.signedinteger], key: tuple[Part, ...], number: int, size: int
     ) -> NDArray[np.signedinteger]:
-        cells = self.sample((size, *pixels.shape), generator(*key, number))
+        cells = self.sample((size, *pixels.shape), stream(*key, number))
         cells += pixels
         return cells
 
@@ -61,17 +62,19 @@ class Additive:
         """Independent cell indices (noise in lattice steps) of `shape`: int16 where it holds them and 0..levels added
         to them, else int32.
         """
-        bits = generator.integers(0, 2**64, size=ceil(int(np.prod(shape)) / 4), dtype=np.uint64).view(np.uint16)
-        bits = bits[: int(np.prod(shape))]
-        position = self.first.take(bits)
+        count = int(np.prod(shape))
+        bits = generator.integers(0, 2**64, size=ceil(count / 4), dtype=np.uint64).view(np.uint16)[:count]
+        position = np.empty(count, self.first.dtype)
+        for at in range(0, count, SLICE):
+            position[at : at + SLICE] = self.first.take(bits[at : at + SLICE])
         undecided = np.flatnonzero(position < 0)
         more = generator.integers(0, 1 << (BITS - FIRST), size=undecided.size, dtype=np.int64)
-        full = (bits[undecided].astype(np.int64) << (BITS - FIRST)) | more
+        full = (bits.take(undecided).astype(np.int64) << (BITS - FIRST)) | more
         # Most of them lie between two cells: one comparison. A search among all thresholds is for the far tails.
-        least = ~position[undecided]
-        cell = least + (self.thresholds.take(least) <= full)
-        far = np.flatnonzero(self.many.take(bits[undecided]))
-        cell[far] = np.searchsorted(self.thresholds, full[far], side="right")
+        cell = ~position.take(undecided)
+        cell += self.thresholds.take(cell) <= full
+        far = np.flatnonzero(self.thresholds.take(cell, mode="clip") <= full)
+        cell[far] = np.searchsorted(self.thresholds, full.take(far), side="right")
         position[undecided] = cell
         position += self.lowest
         return position.reshape(shape)
@@ -98,7 +101,7 @@ def additive(noise: Noise, levels: int) -> Additive:
     # The distance is at most the sum of the thresholds' errors (evaluation, rounding) and the mass that is cut off. The
     # 1 covers the uniform's tails near 0, which are differences of numbers near 1: 1e-16 wrong, whatever their size.
     error = 2 * (TAIL_ERROR * (1 + float(tails.sum())) + len(upper) * 2.0 ** -(BITS + 1) + 2.0**-62)
-    return Additive(noise, levels, thresholds, first, right - left > 1, -len(upper), error)
+    return Additive(noise, levels, thresholds, first, -len(upper), error)
 
 
 def _tail(noise: Noise, z: NDArray[np.float64]) -> NDArray[np.float64]:

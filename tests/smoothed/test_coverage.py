@@ -1,0 +1,143 @@
+"""Coverage at full size: how often a claim is too large, where the radius is known, on the road of every run.
+
+One pixel at 128 / 255, a half-space whose boundary lies between two lattice points, at 90.5 / 255: there the tight
+certificate of the exact probability is the distance itself, for all three noises, so a radius is false exactly where
+its lower bound is.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from math import ceil
+
+import numpy as np
+import pytest
+import torch
+from exact_cells import cell_probabilities
+from halfspaces import FALSE_ALARM, LEVELS, ONE, halfspace
+from scipy.stats import beta, binom
+
+from gambeson.certificates import CERTIFICATES, applicable
+from gambeson.noise import parse
+from gambeson.smoothed import hard
+from gambeson.smoothed.company import together
+from gambeson.smoothed.fixed import fixed
+from gambeson.smoothed.grid import grid, thresholds
+from gambeson.smoothed.hard import Smoothed
+from gambeson.smoothed.procedure import Procedure
+from gambeson.stats import Plan, plan
+
+CELL, EDGE, SELECT, DRAWS, ALPHA = 128, 90.5, 20, 200, 0.1
+PIXELS, DISTANCE = torch.full((1, 1, 1), CELL / LEVELS), (CELL - EDGE) / LEVELS
+NOISES = [("gaussian:0.25", "gaussian_l2"), ("laplace:0.2", "laplace_l1"), ("uniform:0.5", "uniform_l1")]
+QUICK, LONG, COMPANY = 1_500, 100_000, 500
+BOUNDS = Smoothed.bounds
+Certify = Callable[[Smoothed], Procedure]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tight certificate alone, and each count's bounds once: both cost more than the draws here."""
+    monkeypatch.setattr(hard, "applicable", lambda kind: applicable(kind)[:1])
+    bounds = cache(lambda smoothed, counts, *rest: BOUNDS(smoothed, np.array(counts), *rest))
+    monkeypatch.setattr(Smoothed, "bounds", lambda self, counts, *rest: bounds(self, tuple(counts.tolist()), *rest))
+
+
+def one_pixel(noise: str) -> Smoothed:
+    return halfspace(noise, ONE, EDGE / LEVELS, batch=10_000)
+
+
+def certificates(smoothed: Smoothed, count: int, procedure: Certify) -> list[dict]:
+    """`count` independent records of the image, each on noise of its own, in shared calls: the road of every run."""
+    records = []
+    for start in range(0, count, COMPANY):
+        indices = range(start, min(count, start + COMPANY))
+        work = [procedure(smoothed) for _ in indices]
+        records += together(smoothed, work, PIXELS.expand(len(indices), 1, 1, 1), indices)
+    return records
+
+
+def full(alpha: float) -> Certify:
+    return lambda smoothed: fixed(smoothed, PIXELS, select_draws=SELECT, draws=DRAWS, alpha=alpha)
+
+
+def some_radii(noise: str, alpha: float) -> Certify:
+    made = _plan(noise, alpha)
+    return lambda smoothed: grid(smoothed, PIXELS, select_draws=SELECT, plan=made)
+
+
+@cache
+def _plan(noise: str, alpha: float) -> Plan:
+    """A grid whose last radius is a hair too large: the boundary is nearer."""
+    return plan(thresholds(one_pixel(noise), [0.0, DISTANCE + 1e-6], 1), alpha=alpha, cap=1_000, price=1e6)
+
+
+def hit(noise: str) -> float:
+    """The lattice classifier's probability of class 1, exactly."""
+    p = cell_probabilities(parse(noise), LEVELS)
+    return float(p[len(p) // 2 + ceil(EDGE) - CELL :].sum())
+
+
+def chance_of_a_false_claim(noise: str, alpha: float) -> float:
+    """With a fixed budget, exactly: class 1 is selected, and the Clopper-Pearson bound exceeds its probability."""
+    p, hits = hit(noise), np.arange(1, DRAWS + 1)
+    least = hits[beta.ppf(alpha, hits, DRAWS - hits + 1) > p].min()
+    return float(binom.sf(SELECT / 2, SELECT, p) * binom.sf(least - 1, DRAWS, p))
+
+
+def false_claims(records: list[dict], name: str) -> int:
+    return sum(record["selected"] == 1 and record["radii"][name] > DISTANCE for record in records)
+
+
+def too_many(found: int, count: int, chance: float = ALPHA) -> bool:
+    """Whether so many false claims have probability below 1e-6 where each has at most `chance`."""
+    return bool(binom.sf(found - 1, count, chance) < FALSE_ALARM)
+
+
+@pytest.mark.parametrize(("noise", "name"), NOISES)
+def test_the_radius_is_known(noise: str, name: str) -> None:
+    assert CERTIFICATES[name].radius(hit(noise), None, parse(noise).scale) == pytest.approx(DISTANCE, rel=1e-12)
+
+
+def fixed_covers(noise: str, name: str, count: int) -> None:
+    records = certificates(one_pixel(noise), count, full(ALPHA))
+    found, exact = false_claims(records, name), chance_of_a_false_claim(noise, ALPHA)
+    assert exact < ALPHA
+    assert not too_many(found, count, exact)
+    assert not too_many(count - found, count, 1 - exact)  # and not too few: the draws are what the theory says
+    assert not too_many(false_claims(records, name + "_two_sided"), count)
+
+
+def grid_covers(noise: str, name: str, count: int) -> None:
+    found = false_claims(certificates(one_pixel(noise), count, some_radii(noise, ALPHA)), name)
+    assert not too_many(found, count)
+    assert found > count * ALPHA / 2  # the level is used
+
+
+@pytest.mark.parametrize(("noise", "name"), NOISES)
+def test_a_fixed_budget_covers(noise: str, name: str) -> None:
+    fixed_covers(noise, name, QUICK)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("noise", "name"), NOISES)
+def test_a_fixed_budget_covers_large(noise: str, name: str) -> None:
+    fixed_covers(noise, name, LONG)
+
+
+@pytest.mark.parametrize(("noise", "name"), NOISES)
+def test_a_grid_covers(noise: str, name: str) -> None:
+    grid_covers(noise, name, QUICK)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("noise", "name"), NOISES)
+def test_a_grid_covers_large(noise: str, name: str) -> None:
+    grid_covers(noise, name, LONG)
+
+
+@pytest.mark.parametrize(
+    "procedure", [lambda noise: full(2 * ALPHA), lambda noise: some_radii(noise, 2 * ALPHA)], ids=["fixed", "grid"]
+)
+@pytest.mark.parametrize(("noise", "name"), NOISES)
+def test_mutant_doubled_alpha_is_noticed(noise: str, name: str, procedure) -> None:
+    assert too_many(false_claims(certificates(one_pixel(noise), QUICK, procedure(noise)), name), QUICK)
