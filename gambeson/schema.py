@@ -85,8 +85,9 @@ class Grid(Strict):
     radii: list[float]
     looks: list[Positive]
     rule: Literal["group_sequential", "beta_mixture"]
-    price: Annotated[float, Field(gt=0)]
+    price: Annotated[float, Field(gt=0)] | None
     stop_wrong: bool
+    table_error: Annotated[float, Field(ge=0, lt=1)] | None = None  # a budget for all images together
 
 
 class ScoreBins(Strict):
@@ -155,6 +156,7 @@ class CertifiedRecord(Record):
     draws: int | None = None  # a grid's: how many this image took; else those of the settings
     looks: list[tuple[int, int]] | None = None  # a grid's: (draws, hits) at every look
     stopped: str | None = None
+    undecided: list[float] | None = None  # of a table error: radii neither certified nor ruled out
     scores: list[int] | None = None  # of soft smoothing: draws per bin of the selected class's scores
 
 

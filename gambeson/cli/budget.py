@@ -13,6 +13,7 @@ def choose_budget(
     price: float | None,
     rule: str | None,
     stop_wrong: bool,
+    table_error: float | None,
 ) -> dict[str, Any]:
     """What `gambeson.certified` is told; a grid by default where there is one. Refuses what contradicts itself."""
     from gambeson.certificates.customary import PUBLISHED
@@ -21,6 +22,7 @@ def choose_budget(
     if budget not in (None, "grid", "fixed"):
         raise UserError(f"--budget is {budget!r}; it must be grid or fixed")
     own = {"--radii": radii, "--price": price, "--rule": rule, "--stop-wrong": stop_wrong or None}
+    own |= {"--table-error": table_error}
     given = [name for name, value in own.items() if value is not None]
     if budget == "fixed":
         if given:
@@ -32,5 +34,11 @@ def choose_budget(
         if budget or given:
             raise UserError(f"{dataset} has no customary radii ({', '.join(PUBLISHED)} have): give --radii 0,0.25,0.5")
         return {}
+    if table_error is not None and (price is not None or stop_wrong):
+        raise UserError(
+            "--table-error decides by itself where draws go, and gives none to images whose class is wrong: leave "
+            "--price and --stop-wrong out"
+        )
     grid = {"radii": "customary" if radii is None else numbers(radii, "--radii"), "stop_wrong": stop_wrong}
-    return grid | {name: value for name, value in (("price", price), ("rule", rule)) if value is not None}
+    more = {"price": price, "rule": rule, "table_error": table_error}
+    return grid | {name: value for name, value in more.items() if value is not None}

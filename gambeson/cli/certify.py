@@ -71,6 +71,13 @@ def certify(
     stop_wrong: Annotated[
         bool, typer.Option("--stop-wrong", help="For a grid: do not certify images whose class is wrong.")
     ] = False,
+    table_error: Annotated[
+        float | None,
+        typer.Option(
+            help="For a grid: spend draws where they change the table most, until at most this share of the images is "
+            "undecided in each cell: 0.01"
+        ),
+    ] = None,
     engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray (a Ray cluster).")] = "local",
     workers: Annotated[
         int | None,
@@ -98,7 +105,7 @@ def certify(
     _check_engine(engine, workers, ray_address)
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     names = [word.strip() for word in (noise or trained_noise(found.run)).split(",")]
-    options = choose_budget(found.data.name, smoothing, budget, radii, price, rule, stop_wrong)
+    options = choose_budget(found.data.name, smoothing, budget, radii, price, rule, stop_wrong, table_error)
     ahead = len(names) * len(found.data) * (draws // GRID_SAVES if "radii" in options else draws)
     form = form_for(found, wishes(dtype, memory, batch, threads, compiled), ahead)
     options |= {"draws": draws, "select_draws": select_draws, "alpha": alpha, "seed": seed, "form": form}

@@ -1,11 +1,9 @@
 """Certified robustness: counts under noise, bounds, and the radius of every certificate that the noise allows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
-
-from torch import Tensor
 
 from gambeson.data import Pairs, examples
 from gambeson.engines import Over
@@ -13,14 +11,13 @@ from gambeson.errors import UserError
 from gambeson.evaluation.budgets import certify_budget
 from gambeson.evaluation.pilot import pilot
 from gambeson.evaluation.plan import Evaluation, inspect
-from gambeson.evaluation.procedures import Road, customary_radii, every_copy, full, of_a_grid, soft
+from gambeson.evaluation.procedures import Begin, Road, customary_radii, every_copy, full, of_a_grid, of_a_table, soft
 from gambeson.evaluation.smoothing import smooth
 from gambeson.evaluation.work import Found, Work
 from gambeson.inference import Form
 from gambeson.sampling import BLOCK
 from gambeson.smoothed.company import advance
 from gambeson.smoothed.hard import Smoothed
-from gambeson.smoothed.procedure import Procedure
 from gambeson.types import Classifier
 
 
@@ -29,11 +26,12 @@ class Judge:
     """Certifies images, as far as a slice allows. Made of values only, so that it can be sent to other processes."""
 
     smoothed: Smoothed
-    begin: Callable[[Tensor, int], Procedure]  # pixels, label
+    begin: Begin
 
     def __call__(self, work: Work, over: Over) -> Found:
         images, labels, indices = work.data.pixels(), work.data.labels.tolist(), work.data.indices.tolist()
-        procedures = [self.begin(image, label) for image, label in zip(images, labels, strict=True)]
+        until: Sequence[int | None] = work.until or [None] * len(labels)
+        procedures = [self.begin(*one) for one in zip(images, labels, until, strict=True)]
         done, answers = advance(self.smoothed, procedures, images, indices, work.answers, over)
         if len(done) < len(labels):
             return None, answers
@@ -53,6 +51,7 @@ def certified(
     price: float = 1e7,
     rule: str = "group_sequential",
     stop_wrong: bool = False,
+    table_error: float | None = None,
     seed: int = 0,
     form: Form | None = None,
 ) -> Evaluation:
@@ -67,14 +66,17 @@ def certified(
     a grid: at most) and that pick the class, n and n0. alpha: the failure probability of each image's certificates,
     over everything that is claimed of it. For a grid, price: the draws that one more certified radius is worth; rule:
     "group_sequential" or "beta_mixture", see `gambeson.stats.plan`; stop_wrong: images whose selected class is wrong
-    are not certified. form: the inference form that is sampled (None: float32, channels_last where the model runs so,
-    with the threads that torch has). Splitting noise counts every noisy copy there is, which replaces draws,
-    select_draws, alpha and radii: nothing is left to chance. Records hold counts, bounds and `radii` per certificate,
-    in [0, 1] pixel units. Raises UserError for a model that is no fixed function of its input, and for an (n, alpha)
-    with which no outcome can be certified.
+    are not certified; table_error: instead of a price, the share of the images that may stay undecided in a cell of the
+    table of certified accuracy, draws going where they change it most. form: the inference form that is sampled (None:
+    float32, channels_last where the model runs so, with the threads that torch has). Splitting noise counts every noisy
+    copy there is, which replaces draws, select_draws, alpha and radii: nothing is left to chance. Records hold counts,
+    bounds and `radii` per certificate, in [0, 1] pixel units. Raises UserError for a model that is no fixed function of
+    its input, and for an (n, alpha) with which no outcome can be certified.
     """
     if smoothing not in ("hard", "soft"):
         raise UserError(f"smoothing is {smoothing!r}; it must be hard (votes) or soft (mean scores)")
+    if table_error is not None and radii is None:
+        raise UserError("a table error is about a grid of radii: give radii")
     if smoothing == "soft" and radii is not None:
         raise UserError("soft smoothing is certified with a fixed number of draws: leave the grid of radii out")
     data = examples(data)
@@ -99,7 +101,10 @@ def certified(
             if radii != "customary":
                 raise UserError(f"radii is {radii!r}; give numbers, 'customary', or None for full precision")
             radii = customary_radii(smoothed, data, same, rule)
-        road = of_a_grid(smoothed, values, same, radii, price=price, rule=rule, stop_wrong=stop_wrong)
+        if table_error is None:
+            road = of_a_grid(smoothed, values, same, radii, price=price, rule=rule, stop_wrong=stop_wrong)
+        else:
+            road = of_a_table(smoothed, values, same, radii, images=len(data), error=table_error, rule=rule)
     settings = {
         "noise": smoothed.noise.noise.name,
         **road.settings,
@@ -112,4 +117,4 @@ def certified(
     }
     tried = partial(pilot, smoothed, data, draws=road.settings["draws"], select_draws=road.settings["select_draws"])
     tried = partial(tried, plan=road.plan, stop_wrong=stop_wrong)
-    return Evaluation("certified", settings, data, road.company, Judge(smoothed, road.begin), flags, tried)
+    return Evaluation("certified", settings, data, road.company, Judge(smoothed, road.begin), flags, tried, road.table)

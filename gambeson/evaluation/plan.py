@@ -10,11 +10,13 @@ from torch import Tensor
 
 from gambeson.data import Dataset
 from gambeson.engines import Engine, Judge, here
-from gambeson.errors import RunError, UserError
+from gambeson.errors import UserError
 from gambeson.evaluation.pilot import Estimate
-from gambeson.evaluation.work import Queue, Resumed, as_slice
+from gambeson.evaluation.rounds import in_rounds
+from gambeson.evaluation.work import Fields, Keep, Queue, Resumed, Work, as_slice
 from gambeson.models.guards import Flag, require, undisturbed
 from gambeson.models.modes import device_of, evaluating
+from gambeson.stats import Table
 from gambeson.types import Classifier
 
 
@@ -33,6 +35,7 @@ class Evaluation:
     judge: Judge
     flags: list[Flag] = field(default_factory=list)
     pilot: Callable[[list[int]], Estimate | None] = lambda _: None  # what these rows will cost, tried on a few
+    table: Table | None = None  # of a budget for all images together: who goes on is decided in rounds
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for flag in self.flags:
@@ -44,14 +47,27 @@ class Evaluation:
         done: frozenset[int] | set[int] = frozenset(),
         engine: Engine = here,
         partial: Iterable[dict[str, Any]] = (),
-        keep: Callable[[dict[str, Any]], None] = lambda counts: None,
+        keep: Keep = lambda counts: None,
     ) -> Iterator[dict[str, Any]]:
         """Records of every example whose stable index is not in `done`, as the engine gets them done.
 
         keep: is given what was counted of images that are not finished yet, slice by slice, as JSON; partial: all that
         was given to it before, from which the images go on.
         """
-        resumed, batches = Resumed(partial), torch.arange(len(self.data)).split(self.batch)
+        finished = self._finished(done, engine, Resumed(partial), keep)
+        if self.table is not None:
+            finished = in_rounds(self.data, self.judge, self.table, self.batch, engine, Resumed(partial), keep)
+        for work, fields in finished:
+            indices, hashes, labels = work.data.indices.tolist(), work.data.hashes(), work.data.labels.tolist()
+            for index, sha, label, found in zip(indices, hashes, labels, fields, strict=True):
+                if index not in done:
+                    yield {"index": index, "hash": sha, "label": label, **found, "seconds": round(work.seconds, 6)}
+
+    def _finished(
+        self, done: frozenset[int] | set[int], engine: Engine, resumed: Resumed, keep: Keep
+    ) -> Iterator[tuple[Work, Fields]]:
+        """Every batch that is not done, as it is finished, each for itself."""
+        batches = torch.arange(len(self.data)).split(self.batch)
         wanted = [rows for rows in batches if not done.issuperset(self.data.indices[rows].tolist())]
         queue = Queue(resumed.work(self.data.subset(rows)) for rows in wanted)
         for number, (fields, answers), seconds in engine(self.judge, queue.take):
@@ -60,13 +76,9 @@ class Evaluation:
             if fields is None:
                 keep(as_slice(work, before))
                 queue.back.append(work)
-                continue
-            indices, hashes, labels = work.data.indices.tolist(), work.data.hashes(), work.data.labels.tolist()
-            for index, sha, label, found in zip(indices, hashes, labels, fields, strict=True):
-                if index not in done:
-                    yield {"index": index, "hash": sha, "label": label, **found, "seconds": round(work.seconds, 6)}
-        if left := len(queue.out) + len(queue.back) + sum(1 for _ in queue.fresh):
-            raise RunError(f"{left} batches of images came back from no worker; give the same command again")
+            else:
+                yield work, fields
+        queue.nothing_left()
 
 
 def inspect(model: Classifier, data: Dataset) -> tuple[int, list[Flag]]:

@@ -15,21 +15,25 @@ from gambeson.smoothed.exact import exact, largest_exact_radii
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds
 from gambeson.smoothed.hard import Smoothed
+from gambeson.smoothed.in_rounds import in_rounds
 from gambeson.smoothed.procedure import Procedure
 from gambeson.smoothed.soft_fixed import largest_soft_radii, soft_fixed
-from gambeson.stats import Plan, attainable, plan, score_bins
+from gambeson.stats import Plan, Table, attainable, plan, score_bins, table
+from gambeson.stats import looks as schedule
 
 COMPANY = 32  # images whose draws share calls, where each needs few
+Begin = Callable[[Tensor, int, int | None], Procedure]  # pixels, label, the look up to which it goes
 
 
 @dataclass(frozen=True, eq=False)
 class Road:
     """What every image goes through: `begin` is made of values only, so that it can be sent to other processes."""
 
-    begin: Callable[[Tensor, int], Procedure]  # pixels, label
+    begin: Begin
     settings: dict[str, Any]  # budget, select_draws, draws, alpha, max_radius
     company: int = 1
-    plan: Plan | None = None
+    plan: Plan | None = None  # by which draws can be foretold
+    table: Table | None = None
 
 
 def every_copy(smoothed: Smoothed) -> Road:
@@ -52,29 +56,55 @@ def soft(smoothed: Smoothed, values: int, same: dict[str, Any]) -> Road:
 
 
 def of_a_grid(
-    smoothed: Smoothed,
-    values: int,
-    same: dict[str, Any],
-    radii: Sequence[float],
-    *,
-    price: float,
-    rule: str,
+    smoothed: Smoothed, values: int, same: dict[str, Any], radii: Sequence[float], *, price: float, rule: str,
     stop_wrong: bool,
-) -> Road:
-    """`same`: draws (at most), select_draws, alpha of every image. A radius that no draws can certify is refused: the
-    table would say 0 for want of draws.
-    """
-    made = plan(thresholds(smoothed, radii, values), alpha=same["alpha"], cap=same["draws"], price=price, rule=rule)
+) -> Road:  # fmt: skip
+    """`same`: draws (at most), select_draws, alpha of every image."""
+    made = _plan(smoothed, values, same, radii, price, rule)
+    settings = _of_plan(smoothed, values, same, radii, made, {"rule": rule, "price": price, "stop_wrong": stop_wrong})
+    return Road(partial(_grid, smoothed, same["select_draws"], made, stop_wrong), settings, COMPANY, made)
+
+
+def of_a_table(
+    smoothed: Smoothed, values: int, same: dict[str, Any], radii: Sequence[float], *, images: int, error: float,
+    rule: str,
+) -> Road:  # fmt: skip
+    """`same`: as `of_a_grid`. error: the share of the images that may stay undecided in a cell."""
+    made = table(_plan(smoothed, values, same, radii, None, rule), images, error, rule)
+    budget = {"rule": rule, "price": None, "stop_wrong": True, "table_error": error}
+    settings = _of_plan(smoothed, values, same, radii, made.plan, budget)
+    begin = partial(_in_rounds, smoothed, same["select_draws"], made, tuple(settings["budget"]["radii"]))
+    return Road(begin, settings, COMPANY, table=made)
+
+
+def _plan(
+    smoothed: Smoothed, values: int, same: dict[str, Any], radii: Sequence[float], price: float | None, rule: str
+) -> Plan:
+    """A radius that no draws can certify is refused: the table would say 0 for want of draws."""
+    least, looks = thresholds(smoothed, radii, values), None
+    if smoothed.base.positions == "mixture":
+        if rule != "beta_mixture":
+            raise UserError(
+                f"the rule {rule} is about draws that are all alike, and the logits depend on the row of a call in the "
+                f"form {smoothed.base.form}: give rule beta_mixture, or another form (--dtype, --memory, --batch)"
+            )
+        looks = schedule(same["draws"], smoothed.base.form.batch, step=smoothed.base.form.batch)
+    made = plan(least, alpha=same["alpha"], cap=same["draws"], price=price, rule=rule, looks=looks)
     for radius, limits in zip(radii, made.certifies, strict=True):
         if limits.max() < 0:
             raise UserError(
                 f"radius {radius:g} is out of reach of {made.looks[-1]} draws at alpha {made.alpha:g}, even if all "
                 "agree: leave it out, or give more draws"
             )
-    budget = {"radii": [float(radius) for radius in radii], "looks": list(made.looks), "rule": rule, "price": price}
+    return made
+
+
+def _of_plan(
+    smoothed: Smoothed, values: int, same: dict[str, Any], radii: Sequence[float], made: Plan, more: dict[str, Any]
+) -> dict[str, Any]:
+    budget = {"radii": [float(radius) for radius in radii], "looks": list(made.looks), **more}
     largest = smoothed.one_sided_radii(smoothed.less_tau(made.thresholds[-1], values))
-    settings = {"budget": budget | {"stop_wrong": stop_wrong}, **same, "max_radius": largest}
-    return Road(partial(_grid, smoothed, same["select_draws"], made, stop_wrong), settings, COMPANY, made)
+    return {"budget": budget, **same, "max_radius": largest}
 
 
 def customary_radii(smoothed: Smoothed, data: Dataset, same: dict[str, Any], rule: str) -> list[float]:
@@ -91,17 +121,27 @@ def customary_radii(smoothed: Smoothed, data: Dataset, same: dict[str, Any], rul
     return found
 
 
-def _exact(smoothed: Smoothed, pixels: Tensor, label: int) -> Procedure:
+def _exact(smoothed: Smoothed, pixels: Tensor, label: int, until: int | None) -> Procedure:
     return exact(smoothed, pixels)
 
 
-def _fixed(smoothed: Smoothed, same: dict[str, Any], pixels: Tensor, label: int) -> Procedure:
+def _fixed(smoothed: Smoothed, same: dict[str, Any], pixels: Tensor, label: int, until: int | None) -> Procedure:
     return fixed(smoothed, pixels, **same)
 
 
-def _soft(smoothed: Smoothed, same: dict[str, Any], pixels: Tensor, label: int) -> Procedure:
+def _soft(smoothed: Smoothed, same: dict[str, Any], pixels: Tensor, label: int, until: int | None) -> Procedure:
     return soft_fixed(smoothed, pixels, **same)
 
 
-def _grid(smoothed: Smoothed, select_draws: int, made: Plan, stop_wrong: bool, pixels: Tensor, label: int) -> Procedure:
+def _grid(
+    smoothed: Smoothed, select_draws: int, made: Plan, stop_wrong: bool, pixels: Tensor, label: int, until: int | None
+) -> Procedure:
     return grid(smoothed, pixels, select_draws=select_draws, plan=made, label=label if stop_wrong else None)
+
+
+def _in_rounds(
+    smoothed: Smoothed, select_draws: int, made: Table, radii: tuple[float, ...], pixels: Tensor, label: int,
+    until: int | None,
+) -> Procedure:  # fmt: skip
+    last = len(made.plan.looks) - 1 if until is None else until
+    return in_rounds(smoothed, pixels, select_draws=select_draws, table=made, radii=radii, label=label, until=last)

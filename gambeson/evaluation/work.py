@@ -10,20 +10,25 @@ import numpy as np
 
 from gambeson.data import Dataset
 from gambeson.engines import Batch, Judge, Over
+from gambeson.errors import RunError
 from gambeson.sampling import Counts
 from gambeson.smoothed.company import Answers
 
 Fields = list[dict[str, Any]]  # of records, one per image
+Keep = Callable[[dict[str, Any]], None]  # told what was counted of images that are not finished, slice by slice
 Found = tuple[Fields | None, Sequence[Answers]]  # what a judge makes of work: None where it is not finished
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """Images that are judged together, what was counted around each of them, and the seconds that each took so far."""
+    """Images that are judged together, what was counted around each of them, and the seconds that each took so far;
+    until: of each, the look up to which it goes, where that is decided round by round.
+    """
 
     data: Dataset
     answers: Sequence[Answers]
     seconds: float
+    until: Sequence[int] | None = None
 
     def after(self, answers: Sequence[Answers], seconds: float) -> "Work":
         """The same after another slice, of so many seconds for all images."""
@@ -56,6 +61,11 @@ class Queue:
         self.out[number] = work
         first, last = int(work.data.indices[0]), int(work.data.indices[-1])
         return Batch(number, work, f"image {first}" if first == last else f"images {first} to {last}")
+
+    def nothing_left(self) -> None:
+        """Called when an engine says that it is done: an evaluation must not end without some of its images."""
+        if left := len(self.out) + len(self.back) + sum(1 for _ in self.fresh):
+            raise RunError(f"{left} batches of images came back from no worker; give the same command again")
 
 
 def as_slice(work: Work, before: Work) -> dict[str, Any]:
@@ -90,4 +100,4 @@ class Resumed:
     def work(self, data: Dataset) -> Work:
         indices = data.indices.tolist()
         answers = [self.answers.get(index, {}) for index in indices]
-        return Work(data, answers, max(self.seconds.get(index, 0.0) for index in indices))
+        return Work(data, answers, sum(self.seconds.get(index, 0.0) for index in indices) / len(indices))

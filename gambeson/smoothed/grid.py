@@ -41,7 +41,7 @@ def grid(smoothed: "Smoothed", pixels: Tensor, *, select_draws: int, plan: Plan,
             if not plan.goes_on(look, draws - hits, level):
                 stopped = _why(plan, look, level)
                 break
-    return _fields(smoothed, pixels, plan, select, selected, found, level) | {"looks": looks, "stopped": stopped}
+    return of_level(smoothed, pixels, plan, select, selected, found, level) | {"looks": looks, "stopped": stopped}
 
 
 def replay(plan: Plan, looks: Sequence[Sequence[int]]) -> int | None:
@@ -86,9 +86,10 @@ def _why(plan: Plan, look: int, level: int) -> str:
     return "no draws left" if look == len(plan.looks) - 1 else "not worth more draws"
 
 
-def _fields(
+def of_level(
     smoothed: "Smoothed", pixels: Tensor, plan: Plan, select: Counts, selected: int, found: Counts, level: int
 ) -> dict[str, Any]:
+    """The fields of a record whose image certifies the first `level` thresholds."""
     p_lower = smoothed.less_tau(plan.thresholds[level - 1], pixels.numel()) if level else 0.0
     radii = smoothed.one_sided_radii(p_lower)
     return {

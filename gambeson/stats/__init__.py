@@ -10,6 +10,7 @@ from .forecast import Forecast, forecast
 from .looks import looks
 from .multiclass import TopAndRest, largest_p_lower, top_and_rest
 from .paired import Paired, paired
+from .table import Standing, Table, table
 from .test_set import whole_test_set
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Forecast",
     "Paired",
     "Plan",
+    "Standing",
+    "Table",
     "TopAndRest",
     "accuracy",
     "attainable",
@@ -33,6 +36,7 @@ __all__ = [
     "paired",
     "plan",
     "score_bins",
+    "table",
     "top_and_rest",
     "two_sided",
     "upper",

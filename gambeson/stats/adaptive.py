@@ -27,7 +27,7 @@ class Plan:
     thresholds: tuple[float, ...]
     looks: tuple[int, ...]
     alpha: float
-    price: float
+    price: float | None
     certifies: NDArray[np.int64]  # (thresholds, looks): the most misses
     continues: NDArray[np.int64]  # (thresholds, looks): the most misses, by the next threshold
 
@@ -47,13 +47,14 @@ def plan(
     *,
     alpha: float,
     cap: int = 100_000,
-    price: float = 1e7,
+    price: float | None = 1e7,
     rule: str = "group_sequential",
     looks: Sequence[int] | None = None,
 ) -> Plan:
-    """Limits for every threshold, nested so that a higher one is never easier; see `worth`.
+    """Limits for every threshold, nested so that a higher one is never easier.
 
-    rule: whose `limits`, "group_sequential" (sharper at the cap) or "beta_mixture" (sharper early on).
+    price: see `worth`; None goes on as long as there are draws. rule: whose `limits`, "group_sequential" (sharper at
+    the cap) or "beta_mixture" (sharper early on).
 
     >>> made = plan([0.5, 0.9], alpha=0.001, cap=1_000)
     >>> made.level(look=1, misses=2)
@@ -65,7 +66,8 @@ def plan(
     seen = tuple(looks) if looks is not None else schedule(cap)
     limits = limits_of(rule)
     certifies = np.minimum.accumulate(np.stack([limits(t, seen, alpha) for t in grid.tolist()]))
-    return Plan(tuple(grid.tolist()), seen, alpha, price, certifies, worth(certifies, seen, price))
+    continues = np.tile(np.array(seen), (len(grid), 1)) if price is None else worth(certifies, seen, price)
+    return Plan(tuple(grid.tolist()), seen, alpha, price, certifies, continues)
 
 
 def attainable(threshold: float, *, alpha: float, cap: int = 100_000, rule: str = "group_sequential") -> bool:

@@ -11,7 +11,9 @@ from gambeson.evaluation import pilot
 from gambeson.evaluation.pilot import Estimate
 from gambeson.records import Run
 
-NONE = {"budget": None, "radii": None, "price": None, "rule": None, "stop_wrong": False}
+NONE = {
+    "smoothing": "hard", "budget": None, "radii": None, "price": None, "rule": None, "stop_wrong": False, "table_error": None,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,8 @@ NONE = {"budget": None, "radii": None, "price": None, "rule": None, "stop_wrong"
         ("mnist", {}, {"radii": "customary", "stop_wrong": False}),
         ("folder:photos", {}, {}),
         ("mnist", {"budget": "fixed"}, {}),
+        ("mnist", {"smoothing": "soft"}, {}),
+        ("mnist", {"table_error": 0.01}, {"radii": "customary", "stop_wrong": False, "table_error": 0.01}),
         ("folder:photos", {"radii": "0,1/4"}, {"radii": [0.0, 0.25], "stop_wrong": False}),
         ("cifar10", {"price": 1e5, "stop_wrong": True}, {"radii": "customary", "price": 1e5, "stop_wrong": True}),
         ("digits", {"rule": "beta_mixture"}, {"radii": "customary", "rule": "beta_mixture", "stop_wrong": False}),
@@ -33,6 +37,7 @@ def test_a_grid_is_the_default_where_there_is_one(dataset, options, told) -> Non
     ("dataset", "options", "message"),
     [
         ("mnist", {"budget": "adaptive"}, "--budget is 'adaptive'; it must be grid or fixed"),
+        ("mnist", {"table_error": 0.01, "price": 1e6}, "leave --price and --stop-wrong out"),
         ("mnist", {"budget": "fixed", "radii": "0,1"}, "--radii goes with a grid of radii, not with --budget fixed"),
         ("mnist", {"budget": "fixed", "price": 1e7}, "--price goes with a grid"),
         ("mnist", {"budget": "fixed", "rule": "beta_mixture"}, "--rule goes with a grid"),

@@ -1,0 +1,55 @@
+"""A budget for a whole table: images go on in rounds, and who goes how far depends on the counts of all of them alone.
+
+A round ends when every image has come as far as it was sent; only then is the next one decided. So neither the number
+of workers nor a stop can change a record: what was counted is kept after every slice, and a resumed evaluation goes
+through the same rounds again, asking for nothing that it knows.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from gambeson.data import Dataset
+from gambeson.engines import Engine, Judge
+from gambeson.evaluation.work import Fields, Keep, Queue, Resumed, Work, as_slice
+from gambeson.smoothed.in_rounds import standing
+from gambeson.stats import Table
+
+
+def in_rounds(
+    data: Dataset, judge: Judge, table: Table, company: int, engine: Engine, resumed: Resumed, keep: Keep
+) -> Iterator[tuple[Work, Fields]]:
+    """Every image by itself, in order, when the table is known; `company` of them share calls of the model."""
+    images = [resumed.work(data.subset([row])) for row in range(len(data))]
+    fields: list[dict[str, Any]] = [{} for _ in images]
+    standings = [table.standing([]) for _ in images]
+    row_of = {index: row for row, index in enumerate(data.indices.tolist())}
+    queue = Queue(())
+
+    def next_round() -> None:
+        looks = table.next_looks(standings)
+        going = [row for row, look in enumerate(looks) if look > standings[row].look]
+        for start in range(0, len(going), company):
+            rows = going[start : start + company]
+            seconds = sum(images[row].seconds for row in rows) / len(rows)
+            answers = [images[row].answers[0] for row in rows]
+            queue.back.append(Work(data.subset(rows), answers, seconds, [looks[row] for row in rows]))
+
+    next_round()
+    for number, (found, answers), seconds in engine(judge, queue.take):
+        before = queue.out.pop(number)
+        work = before.after(answers, seconds)
+        if (counted := as_slice(work, before))["images"]:
+            keep(counted)
+        if found is None:
+            queue.back.append(work)
+            continue
+        for index, known, one in zip(work.data.indices.tolist(), answers, found, strict=True):
+            row = row_of[index]
+            images[row] = Work(images[row].data, [known], work.seconds)
+            fields[row] = one
+            standings[row] = standing(table, one["looks"], one["selected"] == int(images[row].data.labels[0]))
+        if not queue.out and not queue.back:
+            next_round()
+    queue.nothing_left()
+    for work, one in zip(images, fields, strict=True):
+        yield work, [one]
