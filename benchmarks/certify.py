@@ -43,9 +43,9 @@ BATCHES = {"published": (400, 1_000, 4_000), "art": (32, 400, 1_000, 4_000)}  # 
 FIXED = ["--budget", "fixed"]
 # What is added to `gambeson certify`; each step differs from the one before it in one thing.
 STEPS = {
-    "loop": "--dtype float32 --memory contiguous --threads {threads}",
-    "form": "--dtype float32 --threads {threads}",
-    "bf16": "--dtype bfloat16 --threads {threads}",
+    "loop": "--dtype float32 --memory contiguous --batch 400 --threads {threads} --no-compile --workers 1",
+    "form": "--dtype float32 --threads {threads} --no-compile --workers 1",
+    "bf16": "--dtype bfloat16 --threads {threads} --no-compile --workers 1",
     "processes": "--dtype bfloat16 --threads 1 --workers {processes}",
     "processes float32": "--dtype float32 --threads 1 --workers {processes}",
 }
@@ -65,7 +65,7 @@ def gambeson(chosen: argparse.Namespace, folder: Path, step: str, budget: list[s
     return {
         "seconds": done.seconds,
         "peak_megabytes": done.peak_megabytes,
-        "workers": chosen.processes if "--workers" in form else 1,
+        "workers": int(form[form.index("--workers") + 1]),
         "form": evaluation["settings"]["form"],
         "budget": evaluation["settings"]["budget"],
         "machine": evaluation["machine"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gambeson.cli.budget import choose_budget
-from gambeson.cli.estimate import at_once, tell_estimate
+from gambeson.cli.estimate import in_words, what_is_left
 from gambeson.cli.options import (
     Batch,
     Compile,
@@ -26,13 +26,12 @@ from gambeson.cli.options import (
     Threads,
     Weights,
     Where,
-    most_workers,
     natural,
     opened,
     trained_noise,
     wishes,
 )
-from gambeson.errors import UserError
+from gambeson.cli.workers import check_engine, engine_for, places, processes
 
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
@@ -81,7 +80,7 @@ def certify(
     engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray (a Ray cluster).")] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that share the images, one thread each unless --threads is given (ray: all)."),
+        typer.Option(help="Processes that share the images (default: where it pays, one for every core; ray: all)."),
     ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="Of a running Ray cluster: host:port or auto (default: one is started here).")
@@ -102,7 +101,7 @@ def certify(
 
     if threads is None and (engine == "ray" or workers not in (None, 1)):
         threads = 1
-    _check_engine(engine, workers, ray_address)
+    check_engine(engine, workers, ray_address)
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     names = [word.strip() for word in (noise or trained_noise(found.run)).split(",")]
     options = choose_budget(found.data.name, smoothing, budget, radii, price, rule, stop_wrong, table_error)
@@ -118,37 +117,25 @@ def certify(
         most = "at most " if grid else ""
         asked = f"{plan.settings['draws']} draws at alpha {plan.settings['alpha']:g}"
         typer.echo(f"{name}: {most}{asked} certify at most {largest}")
-        title, chosen = f"certify {name}", plan.settings["form"]
-        processes = at_once(engine, workers, chosen["threads"], chosen["device"])
-        evaluation = record(
-            found, plan, title, partial(tell_estimate, found, plan, title, processes),
-            _engine(engine, workers, ray_address, plan), _watch(plan.settings),
-        )  # fmt: skip
+        start = partial(_start, found, plan, f"certify {name}", engine, workers, ray_address)
+        evaluation = record(found, plan, f"certify {name}", start, _watch(plan.settings))
         _tell_certified(found, evaluation, name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2])
 
 
+def _start(
+    target: "Target", plan: "Evaluation", title: str, engine: str, workers: int | None, address: str | None, name: str
+) -> "Engine":
+    """Says what is ahead of the evaluation `name`, and where it runs."""
+    estimate, form = what_is_left(target, plan, name), plan.settings["form"]
+    count = processes(engine, workers, form, estimate)
+    if estimate is not None:
+        adaptive = not isinstance(plan.settings["budget"], str)
+        typer.echo(f"{title}: {in_words(estimate, min(count, places(form)), adaptive)}", err=True)
+    return engine_for(engine, workers, address, form, count)
+
+
 def _grid(settings: dict[str, Any]) -> list[float]:
-    return [] if settings["budget"] == "fixed" else settings["budget"]["radii"]
-
-
-def _check_engine(name: str, workers: int | None, ray_address: str | None) -> None:
-    if name not in ("local", "ray"):
-        raise UserError(f"--engine is {name!r}; it must be local or ray")
-    if workers is not None and (workers < 1 or (name == "local" and workers > most_workers())):
-        raise UserError(f"--workers is {workers}; it must be 1 to {most_workers()} on this machine")
-    if ray_address is not None and name != "ray":
-        raise UserError(f"--ray-address {ray_address} goes with --engine ray")
-
-
-def _engine(name: str, workers: int | None, ray_address: str | None, plan: "Evaluation") -> "Engine":
-    from gambeson.engines import here
-    from gambeson.engines.local import Local
-    from gambeson.engines.ray_cluster import RayCluster
-    from gambeson.inference import Form
-
-    if name == "ray":
-        return RayCluster(Form(**plan.settings["form"]), ray_address, workers)
-    return here if workers in (None, 1) else Local(workers)
+    return [] if isinstance(settings["budget"], str) else settings["budget"]["radii"]
 
 
 def _watch(settings: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:

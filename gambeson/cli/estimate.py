@@ -1,9 +1,6 @@
 """What a certification will take, told before it starts."""
 
-import os
 from typing import TYPE_CHECKING
-
-import typer
 
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
@@ -11,13 +8,10 @@ if TYPE_CHECKING:
     from gambeson.evaluation.pilot import Estimate
 
 
-def tell_estimate(target: "Target", evaluation: "Evaluation", title: str, processes: int, name: str) -> None:
-    """A pilot on what is left of the evaluation `name`, in a line; nothing where little is left."""
+def what_is_left(target: "Target", evaluation: "Evaluation", name: str) -> "Estimate | None":
+    """A pilot on what is left of the evaluation `name`; None where that is little."""
     done = {record["index"] for record in target.run.records(name)}
-    rows = [row for row, index in enumerate(target.data.indices.tolist()) if index not in done]
-    if found := evaluation.pilot(rows):
-        adaptive = evaluation.settings["budget"] != "fixed"
-        typer.echo(f"{title}: {in_words(found, processes, adaptive)}", err=True)
+    return evaluation.pilot([row for row, index in enumerate(target.data.indices.tolist()) if index not in done])
 
 
 def in_words(found: "Estimate", processes: int = 1, adaptive: bool = True) -> str:
@@ -31,19 +25,6 @@ def in_words(found: "Estimate", processes: int = 1, adaptive: bool = True) -> st
     rate = f"{_round(found.rate)} draws/s" + (f" in each of {processes} processes" if processes > 1 else "")
     total = f"{_round(found.images * found.draws)} in all"
     return f"{each} draws an image ({total}), {rate}: about {_time(found.seconds / processes)}"
-
-
-def at_once(engine: str, workers: int | None, threads: int, device: str) -> int:
-    """How many of the processes find a place to work: an estimate, for a cluster as many as are asked for."""
-    if engine == "ray":
-        return workers or 1
-    if device == "cpu":
-        places = (os.cpu_count() or 1) // threads
-    else:
-        import torch
-
-        places = torch.cuda.device_count()
-    return max(1, min(workers or 1, places))
 
 
 def _round(value: float) -> str:

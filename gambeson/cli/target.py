@@ -106,12 +106,11 @@ def record(
     target: Target,
     evaluation: Evaluation,
     title: str,
-    prepare: Callable[[str], None] | None = None,
-    engine: Engine = here,
+    start: Callable[[str], Engine | None] = lambda name: None,
     watch: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> str:
-    """Write every record that is not there yet; returns the evaluation's id. `prepare` is told the id first; `watch` is
-    shown every record and says what progress is told.
+    """Write every record that is not there yet; returns the evaluation's id. `start` is told the id first and
+    says where the work is done (None: in this process); `watch` is shown every record and says what progress is told.
     """
     watch = watch or accuracy()
     with target.run.writing() as writer:
@@ -124,8 +123,7 @@ def record(
         writing = writer.evaluation(
             evaluation.kind, evaluation.settings, target.describe(), len(target.data), command(), now, machine, flags
         )
-        if prepare is not None:
-            prepare(writing.id)
+        engine = start(writing.id) or here
         done, partial = len(writing.done), writing.partial
         with progress(title, len(target.data), done=done) as tick:
             lines = evaluation.records(set(writing.done), engine, partial.read(), partial.keep)

@@ -5,15 +5,15 @@ import re
 import pytest
 
 from gambeson.cli.budget import choose_budget
-from gambeson.cli.estimate import at_once, in_words
+from gambeson.cli.estimate import in_words
+from gambeson.cli.workers import processes
 from gambeson.errors import UserError
 from gambeson.evaluation import pilot
 from gambeson.evaluation.pilot import Estimate
 from gambeson.records import Run
 
-NONE = {
-    "smoothing": "hard", "budget": None, "radii": None, "price": None, "rule": None, "stop_wrong": False, "table_error": None,
-}  # fmt: skip
+NONE: dict = {"smoothing": "hard", "stop_wrong": False}
+NONE |= dict.fromkeys(("budget", "radii", "price", "rule", "table_error"))
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,14 @@ def test_an_estimate_in_words(estimate, options, words) -> None:
     assert in_words(estimate, **options).endswith(words)
 
 
-def test_more_processes_than_places_are_no_faster(monkeypatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
-    assert [at_once("local", workers, 2, "cpu") for workers in (None, 1, 3, 4, 50)] == [1, 1, 3, 4, 4]
-    assert [at_once("ray", workers, 2, "cpu") for workers in (None, 50)] == [1, 50]
+def test_there_are_as_many_processes_as_find_a_place_where_the_work_is_worth_it(monkeypatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
+    form, long, short = {"device": "cpu", "threads": 2}, Estimate(100, 1_000, 1_000), Estimate(1, 1_000, 1_000)
+    assert [processes("local", None, form, estimate) for estimate in (long, short, None)] == [4, 1, 1]
+    assert [processes("local", workers, form, short) for workers in (1, 3, 50)] == [1, 3, 50]
+    assert [processes("ray", workers, form, long) for workers in (None, 50)] == [1, 50]
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert at_once("local", 4, 1, "cuda") == 2
+    assert processes("local", None, {"device": "cuda", "threads": 4}, long) == 2
 
 
 def test_a_certification_tells_what_it_will_take_and_what_it_takes(gambeson, run, monkeypatch) -> None:

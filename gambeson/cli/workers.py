@@ -1,0 +1,53 @@
+"""Where a certification runs: this process, several of this machine, or a Ray cluster."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from gambeson.cli.options import most_workers
+from gambeson.errors import UserError
+
+if TYPE_CHECKING:
+    from gambeson.engines import Engine
+    from gambeson.evaluation.pilot import Estimate
+
+WORTH = 30.0  # seconds of work in one process, from which starting others pays
+
+
+def check_engine(name: str, workers: int | None, ray_address: str | None) -> None:
+    if name not in ("local", "ray"):
+        raise UserError(f"--engine is {name!r}; it must be local or ray")
+    if workers is not None and (workers < 1 or (name == "local" and workers > most_workers())):
+        raise UserError(f"--workers is {workers}; it must be 1 to {most_workers()} on this machine")
+    if ray_address is not None and name != "ray":
+        raise UserError(f"--ray-address {ray_address} goes with --engine ray")
+
+
+def processes(name: str, workers: int | None, form: dict[str, Any], estimate: "Estimate | None") -> int:
+    """How many processes there will be: as many as were asked for, else as find a place where the work is worth it. Of
+    a cluster's room nothing is known.
+    """
+    if workers is not None or name == "ray":
+        return workers or 1
+    return places(form) if estimate is not None and estimate.seconds > WORTH else 1
+
+
+def places(form: dict[str, Any]) -> int:
+    """How many processes of this form this machine has cores or GPUs for."""
+    if form["device"] == "cpu":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, cores // form["threads"])
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def engine_for(name: str, workers: int | None, ray_address: str | None, form: dict[str, Any], count: int) -> "Engine":
+    """`count`: of `processes`."""
+    from gambeson.engines import here
+    from gambeson.engines.local import Local
+    from gambeson.engines.ray_cluster import RayCluster
+    from gambeson.inference import Form
+
+    if name == "ray":
+        return RayCluster(Form(**form), ray_address, workers)
+    return here if count == 1 else Local(count)
