@@ -73,7 +73,11 @@ def main() -> None:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's own, not imported for its name alone
             raise
-        _fail(console, f"{error}; give a smaller --batch")
+        _fail(
+            console,
+            f"{error}; what is recorded is kept: free memory and give the same command again, or begin another "
+            "evaluation with a smaller --batch",
+        )
         sys.exit(1)
     except SystemExit as leaving:  # how typer passes a Ctrl-C on
         if leaving.code in (INTERRUPTED, TERMINATED):

@@ -12,18 +12,20 @@ from gambeson.inference.served import Served
 
 
 def rows_are_independent(served: Served, images: Tensor) -> bool:
-    """Whether each image's logits stay bit-identical when every other row of the call is replaced.
+    """Whether the logits of a call's rows stay bit-identical when other rows are replaced, for every pair of rows.
 
-    `images`: at least 2 float images (n, C, H, W); each is tried in the first, a middle and the last row.
+    images: at least 2 different float images (n, C, H, W), which fill the calls in turn. Half of the rows are replaced
+    at a time, those with a certain binary digit: any two rows differ in some digit.
     """
     batch = served.form.batch
-    rows = sorted({0, batch // 2, batch - 1})
-    others = images.roll(1, 0)
-    for image, other in zip(images, others, strict=True):
-        for row in rows:
-            first, second = image.expand(batch, *image.shape).clone(), other.expand(batch, *image.shape).clone()
-            second[row] = image
-            if not torch.equal(served(first)[row], served(second)[row]):
+    rows = torch.arange(batch, device=images.device)
+    before, after = images[rows % len(images)], images[(rows + 1) % len(images)]
+    expected = served(before)
+    for digit in range((batch - 1).bit_length()):
+        for value in (0, 1):
+            replaced = rows >> digit & 1 == value
+            logits = served(torch.where(replaced[:, None, None, None], after, before))
+            if not torch.equal(logits[~replaced], expected[~replaced]):
                 return False
     return True
 
@@ -44,5 +46,5 @@ def ends_in_float32(served: Served, images: Tensor) -> bool:
     """Whether a bf16 model's logits have more digits than bf16 has; where all have only those, ties are common."""
     if served.form.dtype != "bfloat16":
         return True
-    logits = torch.cat([served(image.expand(served.form.batch, *image.shape))[:1] for image in images])
+    logits = served(images[torch.arange(served.form.batch, device=images.device) % len(images)])
     return not torch.equal(logits, logits.bfloat16().float())

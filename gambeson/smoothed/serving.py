@@ -24,8 +24,7 @@ def smooth(
     form: None takes float32, channels_last where the model runs so.
     """
     grid = lattice(parse(noise), levels)
-    probe = images[:2]
-    probe = torch.cat([probe, probe.flip(-1), 1 - probe])
+    probe = torch.cat([images[:2], 1 - images[:2]])  # negatives, so that one image is enough
     served = _running(model, [form] if form else default_forms(model), probe)
     probe = probe.to(served.form.device)
     remedy = "choose another form (--dtype float32, --memory contiguous, another --batch)"
