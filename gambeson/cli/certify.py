@@ -97,13 +97,16 @@ def certify(
     from gambeson.cli.forms import form_for
     from gambeson.cli.target import record
     from gambeson.evaluation import certified
+    from gambeson.evaluation.budgets import certify_budget
+    from gambeson.noise import parse
     from gambeson.reports.naming import smoothed_name
 
     if threads is None and (engine == "ray" or workers not in (None, 1)):
         threads = 1
     check_engine(engine, workers, ray_address)
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
-    names = [word.strip() for word in (noise or trained_noise(found.run)).split(",")]
+    names = [parse(word.strip()).name for word in (noise or trained_noise(found.run)).split(",")]
+    certify_budget(draws, select_draws, alpha)
     options = choose_budget(found.data.name, smoothing, budget, radii, price, rule, stop_wrong, table_error)
     ahead = len(names) * len(found.data) * (draws // GRID_SAVES if "radii" in options else draws)
     form = form_for(found, wishes(dtype, memory, batch, threads, compiled), ahead)
