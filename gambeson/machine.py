@@ -1,6 +1,8 @@
 """What kind of machine this is, as far as the last bits of logits and of noise depend on it."""
 
+import os
 import re
+import subprocess
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +14,21 @@ _CHOSEN_BY = re.compile(r"\b(?:sse4_[12]|fma|avx\w*|amx\w*|asimd\w*|sve\w*|bf16|
 
 
 @cache  # asked for with every batch, and the list of a large machine's processors is long
-def kind_of_machine(device: str) -> dict[str, str]:
-    """Versions of torch and NumPy (its generators make the noise), and the unit that computes."""
-    return {"torch": torch.__version__, "numpy": version("numpy"), "unit": _unit(device)}
+def kind_of_machine(device: str, compiled: bool = False) -> dict[str, str]:
+    """Versions of torch and NumPy (its generators make the noise), the unit that computes, and for compiled forms the
+    compiler.
+    """
+    kind = {"torch": torch.__version__, "numpy": version("numpy"), "unit": _unit(device)}
+    return kind | {"compiler": _compiler()} if compiled else kind
+
+
+def _compiler() -> str:
+    """Torch takes $CXX, or g++, for what runs on a CPU, and prepares with it what runs on a GPU."""
+    command = [os.environ.get("CXX", "g++"), "--version"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return "none"
 
 
 def _unit(device: str) -> str:

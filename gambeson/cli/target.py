@@ -118,7 +118,8 @@ def record(
         device = device_of(target.model)
         form = evaluation.settings["form"] if evaluation.kind == "certified" else {}
         threads = form.get("threads", torch.get_num_threads())
-        machine = {"device": device.type, "threads": threads, **kind_of_machine(str(device))}
+        kind = kind_of_machine(str(device), form.get("compiled", False))
+        machine = {"device": device.type, "threads": threads, **kind}
         flags = [{"flag": flag.name, "message": flag.message} for flag in evaluation.flags]
         writing = writer.evaluation(
             evaluation.kind, evaluation.settings, target.describe(), len(target.data), command(), now, machine, flags

@@ -62,7 +62,7 @@ class RayCluster:
         from ray.exceptions import RayError, RayTaskError
 
         task = ray.remote(num_cpus=self.form.threads, num_gpus=self._gpus(), max_retries=RETRIES)(_judge)
-        common = (ray.put(sent), kind_of_machine(self.form.device), self.form, self.slice_seconds)
+        common = (ray.put(sent), kind_of_machine(self.form.device, self.form.compiled), self.form, self.slice_seconds)
         running: dict[Any, Batch] = {}  # a batch may run twice, and counts once
         open_: set[int] = set()
         try:
@@ -156,7 +156,7 @@ def _alone(running: dict[Any, Batch], open_: set[int]) -> Batch | None:
 
 
 def _judge(sent: bytes, wanted: dict[str, str], form: Form, slice_seconds: float, batch: Batch) -> Judged:
-    found = kind_of_machine(form.device)
+    found = kind_of_machine(form.device, form.compiled)
     if found != wanted:
         raise UserError(
             f"node {socket.gethostname()} has {found}, the evaluation began with {wanted}: the last bits of logits may "
