@@ -1,4 +1,4 @@
-"""What kind of machine this is, as far as the last bits of logits and of noise depend on it."""
+"""What this machine is: its kind, as far as the last bits of logits and of noise depend on it, and its cores."""
 
 import os
 import re
@@ -29,6 +29,11 @@ def _compiler() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
     except (OSError, subprocess.CalledProcessError, IndexError):
         return "none"
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unit(device: str) -> str:

@@ -8,7 +8,6 @@ batch, always, so that whole calls fill all rows equally often. The loop knows n
 selection and the estimation of an image different keys (`gambeson.smoothed`).
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from torch import Tensor
 from gambeson.errors import UserError
 from gambeson.inference import Form, Served
 from gambeson.keys import Part
+from gambeson.machine import cores
 from gambeson.noise import Lattice
 from gambeson.scores import score_bins_of
 from gambeson.stats import score_bins
@@ -181,8 +181,7 @@ def _ahead(calls: Iterator[_Call], form: Form) -> Iterator[Callable[[], Callable
     """Starts the next call's noise; what that returns waits for it. A thread draws it while the model is busy, where
     the model leaves a core free: sharing one of its own would make all the others wait for it.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if form.device == "cpu" and form.threads >= cores:
+    if form.device == "cpu" and form.threads >= cores():
         yield lambda: partial(next, calls, None)
     else:
         with ThreadPoolExecutor(1) as thread:

@@ -1,6 +1,5 @@
 """Where a certification runs: this process, several of this machine, or a Ray cluster."""
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from gambeson.cli.options import most_workers
@@ -33,9 +32,10 @@ def processes(name: str, workers: int | None, form: dict[str, Any], estimate: "E
 
 def places(form: dict[str, Any]) -> int:
     """How many processes of this form this machine has cores or GPUs for."""
+    from gambeson.machine import cores
+
     if form["device"] == "cpu":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // form["threads"])
+        return max(1, cores() // form["threads"])
     import torch
 
     return max(1, torch.cuda.device_count())

@@ -4,11 +4,9 @@ Number format and layout first, then the rows of a call, threads, and torch.comp
 to pay for it. What it finds depends on the clock, so it is asked once and its answer is kept with the run.
 """
 
-import os
 from dataclasses import dataclass, replace
 from itertools import product
 from math import inf
-from statistics import median
 from time import perf_counter
 from typing import Any, get_args
 
@@ -19,11 +17,12 @@ from gambeson.errors import UserError
 from gambeson.inference.eligible import ends_in_float32, positions_are_alike, rows_are_independent
 from gambeson.inference.fold import foldable
 from gambeson.inference.form import Dtype, Form, Memory
-from gambeson.inference.served import Served, serve
+from gambeson.inference.rate import images_per_second
+from gambeson.inference.served import serve
+from gambeson.machine import cores
 from gambeson.models.behaviour import first_line
 from gambeson.types import Classifier
 
-SECONDS = 0.25  # for one form, after a first call
 PATIENCE = 20.0  # no further form is tried after so many seconds, compiling apart
 GAIN = 1.05  # what differs less is taken for noise
 TRIAL_FROM = 10.0  # seconds of work ahead in the plain form, below which no other is tried
@@ -122,12 +121,11 @@ class _Search:
 
     def threads(self) -> None:
         """One thread in each of as many processes as there are cores, or all cores for one process."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if self.asked.threads is None and self.best is not None and self.best.form.device == "cpu" and cores > 1:
+        found = cores()
+        if self.asked.threads is None and self.best is not None and self.best.form.device == "cpu" and found > 1:
             alone = self.best
-            self.add(replace(alone.form, threads=cores))
-            if _rate(self.tried[-1]) < GAIN * cores * _rate(alone):
-                self.tried[-1] = replace(self.tried[-1], refused=f"{cores} processes of one thread do more")
+            if self.add(replace(alone.form, threads=found)) and _rate(self.tried[-1]) < GAIN * found * _rate(alone):
+                self.tried[-1] = replace(self.tried[-1], refused=f"{found} processes of one thread do more")
 
     def compiling(self, draws: int) -> None:
         may = self.asked.compiled is None and isinstance(self.model, nn.Module)
@@ -175,7 +173,7 @@ class _Search:
             return False
         before = self.best
         try:
-            rate = _measured(serve(self.model, form), self.images)
+            rate = images_per_second(serve(self.model, form), self.images)
         except Exception as error:
             self.tried.append(Tried(form, None, first_line(error)))
             return _out_of_memory(error) and not better and self.add(replace(form, batch=form.batch // 2))
@@ -184,30 +182,6 @@ class _Search:
             return False
         self.tried.append(Tried(form, rate))
         return True
-
-
-def _measured(served: Served, images: Tensor) -> float:
-    """Images a second, by the median call."""
-    form = served.form
-    call = form.zeros(tuple(images.shape[1:]))
-    call.copy_(images[torch.arange(form.batch) % len(images)])
-    times: list[float] = []
-    with form.threads_set():
-        served(call)
-        _wait(form)
-        while len(times) < 3 or sum(times) < SECONDS:
-            start = perf_counter()
-            served(call)
-            _wait(form)
-            times.append(perf_counter() - start)
-            if times[-1] > 1:
-                break
-    return form.batch / median(times)
-
-
-def _wait(form: Form) -> None:
-    if torch.device(form.device).type == "cuda":
-        torch.cuda.synchronize(form.device)
 
 
 def _rate(tried: Tried) -> float:

@@ -4,7 +4,7 @@ Written as a generator, so that one driver can run it on one image, many images 
 machines, and resume it by sending the counts that it was sent before: the procedure cannot tell.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, NamedTuple
 
 from gambeson.sampling import Counts
@@ -25,13 +25,3 @@ class Ask(NamedTuple):
 
 
 Procedure = Generator[Ask, Counts, dict[str, Any]]
-
-
-def finish(procedure: Procedure, answer: Callable[[Ask], Counts]) -> dict[str, Any]:
-    """Run a procedure to its end, here and now."""
-    ask = next(procedure)
-    while True:
-        try:
-            ask = procedure.send(answer(ask))
-        except StopIteration as done:
-            return dict(done.value)

@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from gambeson import cli
+from gambeson.cli import workers
+from gambeson.inference import rate, trial
 
 
 class Outcome(NamedTuple):
@@ -53,6 +56,14 @@ def process() -> Callable[..., subprocess.Popen]:
         )  # fmt: skip
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process no trial finds another form, and no other processes are started, because the machine is slow."""
+    monkeypatch.setattr(rate, "SECONDS", 0.0)
+    monkeypatch.setattr(trial, "TRIAL_FROM", 1e9)
+    monkeypatch.setattr(workers, "WORTH", inf)
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def test_killed_attacks_keep_their_images(gambeson, process, run) -> None:
     from safetensors.torch import load_file
 
     words = ("--eps", "0.1", "--norm", "l2", "--noise", "gaussian:0.25", "--steps", 3, "--predict-draws", 100)
-    words = (*words, "--limit", 120, "--threads", 1)
+    words = (*words, "--limit", 120, *FORM)
     stopped = copy(run)
     assert gambeson("attack", run, *words).status == 0
     running = process("attack", stopped, *words)

@@ -116,7 +116,8 @@ def test_what_is_at_work_when_the_signal_comes_is_kept(run: Path, how: signal.Si
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_attacks_are_stopped_between_two_batches_and_go_on(run: Path, how: signal.Signals) -> None:
-    words = ("--noise", "gaussian:0.25", "--steps", 2, "--attack-draws", 4, "--predict-draws", 100, "--limit", 150)
+    words = ("--noise", "gaussian:0.25", "--steps", 2, "--attack-draws", 4, "--predict-draws", 100, *FORM)
+    words = (*words, "--limit", 150)
     process = certify(run, words, command="attack")
     wait(lambda: bool(list(run.glob("adversarial/*.safetensors"))))
     os.kill(process.pid, how)

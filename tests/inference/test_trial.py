@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gambeson.errors import UserError
-from gambeson.inference import trial
+from gambeson.inference import rate, trial
 from gambeson.inference.trial import Asked, choose
 
 MANY = 10**9  # draws: more than any machine makes in seconds
@@ -15,7 +15,7 @@ MANY = 10**9  # draws: more than any machine makes in seconds
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "SECONDS", 0.002)
+    monkeypatch.setattr(rate, "SECONDS", 0.002)
     monkeypatch.setattr(trial, "COMPILE_FROM", 1e12)
 
 
@@ -57,11 +57,18 @@ def test_the_fastest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         form = served.form
         return 100.0 + 50 * (form.dtype == "bfloat16") + 20 * (form.memory == "contiguous") - abs(form.batch - 400) / 10
 
-    monkeypatch.setattr(trial, "_measured", rate)
+    monkeypatch.setattr(trial, "images_per_second", rate)
     found = choose(small(), images(), draws=MANY)
     assert (found.form.dtype, found.form.memory, found.form.batch) == ("bfloat16", "contiguous", 400)
     assert found.form.folded
     assert {"float32", "bfloat16"} == {tried.form.dtype for tried in found.tried}
+
+
+def test_a_slow_machine_takes_the_first_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "PATIENCE", 0.0)
+    monkeypatch.setattr(trial, "cores", lambda: 4)
+    found = choose(small(), images(), draws=MANY)
+    assert [(tried.form, tried.refused) for tried in found.tried] == [(found.form, None)]
 
 
 def test_little_work_is_not_worth_a_trial() -> None:
@@ -71,7 +78,7 @@ def test_little_work_is_not_worth_a_trial() -> None:
 
 def test_work_for_minutes_is_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "COMPILE_FROM", 100.0)
-    monkeypatch.setattr(trial, "_measured", lambda served, images: 2e6 if served.form.compiled else 1e6)
+    monkeypatch.setattr(trial, "images_per_second", lambda served, images: 2e6 if served.form.compiled else 1e6)
     assert choose(small(), images(), draws=10**9).form.compiled
     assert not choose(small(), images(), draws=10**7).form.compiled
     assert not choose(small(), images(), asked=Asked(compiled=False), draws=10**9).form.compiled
@@ -122,7 +129,7 @@ def test_a_callable_has_one_form() -> None:
 
 
 def test_forms_that_mix_rows_are_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "_measured", lambda served, images: 1.0 + (served.form.dtype == "bfloat16"))
+    monkeypatch.setattr(trial, "images_per_second", lambda served, images: 1.0 + (served.form.dtype == "bfloat16"))
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
     spoilt = Spoilt(model)
     found = choose(spoilt, images(), draws=MANY)
@@ -157,7 +164,7 @@ class ByRow(nn.Module):
 
 
 def test_forms_in_which_rows_differ_are_chosen_only_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "_measured", lambda served, images: 1.0 + (served.form.dtype == "bfloat16"))
+    monkeypatch.setattr(trial, "images_per_second", lambda served, images: 1.0 + (served.form.dtype == "bfloat16"))
     assert choose(ByRow(always=False), images(), draws=MANY).form.dtype == "float32"
     assert choose(ByRow(always=True), images(), draws=MANY).form.dtype == "bfloat16"
 

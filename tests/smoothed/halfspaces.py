@@ -1,15 +1,13 @@
 """Half-spaces in lattice integers: smoothed classifiers whose boundary is known exactly."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
 from gambeson.inference import Form, serve
 from gambeson.noise import lattice, parse
+from gambeson.smoothed.company import together
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.hard import Smoothed
-from gambeson.smoothed.procedure import finish
 
 LEVELS = 255
 FALSE_ALARM = 1e-6
@@ -36,4 +34,4 @@ def image_at(distance: float, seed: int = 0) -> tuple[Tensor, float]:
 
 
 def certify(smoothed: Smoothed, pixels: Tensor, *, index: int, **budget) -> dict:
-    return finish(fixed(smoothed, pixels, **budget), partial(smoothed.answer, pixels, index))
+    return together(smoothed, [fixed(smoothed, pixels, **budget)], pixels[None], [index])[0]

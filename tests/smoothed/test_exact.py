@@ -1,7 +1,6 @@
 """Certificates of every noisy copy: every lattice image within every radius is asked, for networks as for tables."""
 
 from fractions import Fraction
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -16,7 +15,6 @@ from gambeson.smoothed.classifier import SmoothedClassifier
 from gambeson.smoothed.company import together
 from gambeson.smoothed.exact import every_copy, exact, largest_exact_radii
 from gambeson.smoothed.hard import Smoothed
-from gambeson.smoothed.procedure import finish
 
 LEVELS = 6
 
@@ -39,7 +37,7 @@ def every_image() -> Tensor:
 
 
 def certify(classifier: Smoothed, pixels: Tensor, index: int = 0) -> dict:
-    return finish(exact(classifier, pixels), partial(classifier.answer, pixels, index))
+    return together(classifier, [exact(classifier, pixels)], pixels[None], [index])[0]
 
 
 @pytest.mark.parametrize("noise", ["splitting:0.25", "splitting:0.5", "splitting:0.75"])

@@ -1,6 +1,6 @@
 """A grid of radii: what is claimed is true as often as promised, and costs fewer draws than a full radius."""
 
-from functools import cache, partial
+from functools import cache
 from math import nextafter
 
 import numpy as np
@@ -11,8 +11,9 @@ from scipy.stats import binom
 
 from gambeson.errors import UserError
 from gambeson.sampling import Counts
+from gambeson.smoothed.company import together
 from gambeson.smoothed.grid import grid, thresholds
-from gambeson.smoothed.procedure import ABSTAIN, Ask, finish
+from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.stats import plan
 
 RADII = [0.0, 0.1, 0.25, 0.5]
@@ -34,7 +35,7 @@ def run(smoothed, pixels, index=0, label=None, select_draws=50, **options):
     procedure = grid(
         smoothed, pixels, select_draws=select_draws, plan=made(smoothed, pixels.numel(), **options), label=label
     )
-    return finish(procedure, partial(smoothed.answer, pixels, index))
+    return together(smoothed, [procedure], pixels[None], [index])[0]
 
 
 @pytest.mark.parametrize("noise", ["gaussian:0.25", "laplace:0.2", "uniform:0.5"])

@@ -1,6 +1,5 @@
 """The soft smoothed classifier, certified: where its mean score is known, bounds and radii are right."""
 
-from functools import partial
 from math import sqrt
 
 import numpy as np
@@ -15,8 +14,9 @@ from gambeson.certificates import applicable
 from gambeson.inference import Form, serve
 from gambeson.noise import lattice, parse
 from gambeson.sampling import Counts
+from gambeson.smoothed.company import together
 from gambeson.smoothed.hard import Smoothed
-from gambeson.smoothed.procedure import ABSTAIN, Ask, finish
+from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.smoothed.soft_fixed import largest_soft_radii, mean_score_bound, soft_fixed
 from gambeson.stats import betting, score_bins
 
@@ -41,7 +41,7 @@ def mean_score(distance: float, width: float) -> float:
 
 
 def certify(smoothed: Smoothed, pixels: Tensor, index: int = 0, **budget) -> dict:
-    return finish(soft_fixed(smoothed, pixels, **budget), partial(smoothed.answer, pixels, index))
+    return together(smoothed, [soft_fixed(smoothed, pixels, **budget)], pixels[None], [index])[0]
 
 
 @pytest.mark.parametrize("width", [0.1, 3.0, 10.0])
