@@ -62,7 +62,8 @@ def attack(
     """
     from gambeson.cli.adversarial import Adversarial
     from gambeson.cli.forms import form_for
-    from gambeson.cli.target import numbers, record
+    from gambeson.cli.recorded import record
+    from gambeson.cli.target import numbers
     from gambeson.evaluation import attacked
     from gambeson.noise import parse
 

@@ -95,7 +95,7 @@ def certify(
     Example: gambeson certify runs/mnist-stability-0.50 --noise gaussian:0.5 --every 20
     """
     from gambeson.cli.forms import form_for
-    from gambeson.cli.target import record
+    from gambeson.cli.recorded import record
     from gambeson.evaluation import certified
     from gambeson.evaluation.budgets import certify_budget
     from gambeson.noise import parse

@@ -77,7 +77,7 @@ def trained_noise(run: "Run") -> str:
 
 def natural(target: "Target") -> None:
     """Natural accuracy belongs beside every other number; it costs next to nothing."""
-    from gambeson.cli.target import record
+    from gambeson.cli.recorded import record
     from gambeson.evaluation import clean
 
     evaluation = clean(target.model, target.data)

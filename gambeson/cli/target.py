@@ -1,10 +1,6 @@
 """What a command works on: a run folder, or a model of the user's own that gets one."""
 
-import shlex
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -16,13 +12,8 @@ from torch import nn
 
 from gambeson import __version__, models
 from gambeson import recipe as recipes
-from gambeson.cli.progress import progress
 from gambeson.data import Dataset, load
-from gambeson.engines import Engine, here
 from gambeson.errors import UserError
-from gambeson.evaluation import Evaluation
-from gambeson.machine import kind_of_machine
-from gambeson.models.modes import device_of
 from gambeson.records import Run
 
 
@@ -100,56 +91,6 @@ def header(name: str, model: nn.Module, data: Dataset, device: str, **known: Any
         "device": device,
         "threads": torch.get_num_threads(),
     }
-
-
-def record(
-    target: Target,
-    evaluation: Evaluation,
-    title: str,
-    start: Callable[[str], Engine | None] = lambda name: None,
-    watch: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
-) -> str:
-    """Write every record that is not there yet; returns the evaluation's id. `start` is told the id first and
-    says where the work is done (None: in this process); `watch` is shown every record and says what progress is told.
-    """
-    watch = watch or accuracy()
-    with target.run.writing() as writer:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        device = device_of(target.model)
-        form = evaluation.settings["form"] if evaluation.kind == "certified" else {}
-        threads = form.get("threads", torch.get_num_threads())
-        kind = kind_of_machine(str(device), form.get("compiled", False))
-        machine = {"device": device.type, "threads": threads, **kind}
-        flags = [{"flag": flag.name, "message": flag.message} for flag in evaluation.flags]
-        writing = writer.evaluation(
-            evaluation.kind, evaluation.settings, target.describe(), len(target.data), command(), now, machine, flags
-        )
-        engine = start(writing.id) or here
-        done, partial = len(writing.done), writing.partial
-        with progress(title, len(target.data), done=done) as tick:
-            lines = evaluation.records(set(writing.done), engine, partial.read(), partial.keep)
-            for count, line in enumerate(lines, start=1):
-                writing.append(line)
-                tick(done + count, **watch(line))
-        partial.forget()
-    return writing.id
-
-
-def accuracy() -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Shown record by record, says the share of them that is correct."""
-    seen = correct = 0
-
-    def watch(line: dict[str, Any]) -> dict[str, Any]:
-        nonlocal seen, correct
-        seen, correct = seen + 1, correct + line["correct"]
-        return {"note": f"correct {correct / seen:.3f}"}
-
-    return watch
-
-
-def command() -> str:
-    """The command as it was typed, but for the folders that it ran in."""
-    return shlex.join(["gambeson", *(Path(word).name if word.startswith("/") else word for word in sys.argv[1:])])
 
 
 def choose(

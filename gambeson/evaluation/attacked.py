@@ -10,10 +10,10 @@ from torch import Tensor
 
 from gambeson.attacks import ATTACKS
 from gambeson.attacks.steps import STEP_RULES
-from gambeson.attacks.targets import least_likely, random_targets
 from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError, nearest
 from gambeson.evaluation.budgets import predict_budget
+from gambeson.evaluation.one_attack import first_step, run, targets_of
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.smoothing import smooth
 from gambeson.evaluation.work import at_once
@@ -122,7 +122,7 @@ def attacked(
     if isinstance(targeted, Tensor) and len(targeted) != len(data):
         raise UserError(f"targeted has {len(targeted)} classes for {len(data)} images; give one per image")
     device = device_of(model)
-    _try(model, data, attack, ball, targeted, classes, options)
+    first_step(model, data, attack, ball, targeted, classes, options)
 
     given = dict(zip(data.indices.tolist(), targeted, strict=True)) if isinstance(targeted, Tensor) else {}
 
@@ -136,8 +136,8 @@ def attacked(
         keys = [key(seed, "attack", index) for index in indices]
         with evaluating(model), frozen(model):
             aim = torch.stack([given[index] for index in indices]) if given else targeted
-            targets = _targets(aim, logits, x, y, classes, keys)
-            result = _run(attack, logits, x, y, ball, targets, keys, options)
+            targets = targets_of(aim, logits, x, y, classes, keys)
+            result = run(attack, logits, x, y, ball, targets, keys, options)
             if keep is not None:
                 keep(part.indices, x.cpu(), result.x_adv.cpu())
             moved = result.x_adv.double() - x.double()
@@ -182,52 +182,3 @@ def _noise(smoothed: Smoothed, indices: list[int], draws: int, x: Tensor) -> Ten
     name = lattice.noise.name
     drawn = [lattice.sample(shape, generator(smoothed.seed, "attack", name, index)) for index in indices]
     return torch.stack([torch.from_numpy(values) for values in drawn]).to(x) / lattice.levels
-
-
-def _targets(
-    targeted: str | Labels | None, logits: Classifier, x: Tensor, y: Tensor, classes: int, keys: list[int]
-) -> Tensor | None:
-    if targeted is None:
-        return None
-    if isinstance(targeted, Tensor):
-        return targeted.to(y)
-    if targeted == "random":
-        return random_targets(y, classes, keys)
-    if targeted == "least_likely":
-        with torch.no_grad():
-            return least_likely(logits, x, y)
-    raise UserError(f"targeted is {targeted!r}; it must be random or least_likely, a class per image, or left out")
-
-
-def _try(
-    model: Classifier,
-    data: Dataset,
-    attack: str,
-    ball: Ball,
-    targeted: str | Labels | None,
-    classes: int,
-    o: dict[str, Any],
-) -> None:
-    """A step on one image, so that what the attack refuses is refused before anything is computed."""
-    o = {**o, "steps": min(o["steps"], 1), "restarts": min(o["restarts"], 2)}
-    x, y = data.pixels([0]).to(device_of(model)), data.labels[:1].to(device_of(model))
-    first = targeted[:1] if isinstance(targeted, Tensor) else targeted
-    with evaluating(model), frozen(model):
-        _run(attack, model, x, y, ball, _targets(first, model, x, y, classes, [0]), [0], o)
-
-
-def _run(
-    attack: str,
-    logits: Classifier,
-    x: Tensor,
-    y: Tensor,
-    ball: Ball,
-    targets: Tensor | None,
-    keys: list[int],
-    o: dict[str, Any],
-) -> Any:
-    if ball.eps == 0:  # an attack with no room: judged all the same, so that curves start at 0
-        o = {**o, "step_size": None}
-    if attack == "fgsm":
-        return ATTACKS[attack](logits, x, y, ball=ball, step_size=o["step_size"], loss=o["loss"], targets=targets)
-    return ATTACKS[attack](logits, x, y, ball=ball, targets=targets, keys=keys, **o)

@@ -15,7 +15,7 @@ from gambeson.jsonl import read_lines
 from gambeson.records import Run
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "gambeson.cli.target", "gambeson.evaluation", "gambeson.engines.local"])
+CONTEXT.set_forkserver_preload(["torch", "gambeson.cli.recorded", "gambeson.engines.local"])
 KILLED = -signal.SIGKILL
 # Decided by the user, not by the clock: two runs are the same only in the same form.
 FORM = ("--dtype", "float32", "--memory", "contiguous", "--batch", 200, "--threads", 1, "--no-compile")

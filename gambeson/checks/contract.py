@@ -1,0 +1,16 @@
+"""Is the model what an evaluation takes it for?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gambeson.checks.check import Check, Verdict
+
+
+def model_contract(flags: Sequence[Any]) -> Check:
+    """Logits, a fixed function, images in [0, 1]: whatever `gambeson.models.guards` doubts about the model."""
+    text = (
+        " ".join(flag.message for flag in flags)
+        or "The model is a fixed function of images in [0, 1] and gives logits."
+    )
+    verdict: Verdict = "doubt" if flags else "pass"
+    return Check("model_contract", verdict, len(flags), 0, text, "Mend what the message names, then evaluate again.")

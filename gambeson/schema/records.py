@@ -1,0 +1,78 @@
+"""What an evaluation found, image by image."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gambeson.schema.strict import Positive, Probability, Strict
+
+
+class Record(Strict):
+    evaluation: str
+    index: int
+    hash: str
+    label: int
+    seconds: float
+
+
+class CleanRecord(Record):
+    predict: int
+    correct: bool
+    confidence: float
+
+
+class AttackedRecord(Record):
+    predict_clean: int
+    predict: int
+    correct: bool
+    success: bool
+    loss: float | None
+    distance: float
+    distances: dict[Literal["l1", "l2", "linf"], float] | None = None  # in every norm; older records lack them
+    target: int | None
+
+
+class CertifiedRecord(Record):
+    predict: int
+    correct: bool
+    reason: str | None
+    selected: int
+    select_counts: list[int]
+    counts: list[int]
+    nonfinite: int
+    p_lower: Probability
+    p_lower_two_sided: Probability | None
+    p_upper_two_sided: Probability | None
+    radii: dict[str, float]
+    radii_real: dict[str, float]
+    radius_kind: Literal["full", "grid", "exact"] = "full"
+    draws: int | None = None  # a grid's: how many this image took; else those of the settings
+    looks: list[tuple[int, int]] | None = None  # a grid's: (draws, hits) at every look
+    stopped: str | None = None
+    undecided: list[float] | None = None  # of a table error: radii neither certified nor ruled out
+    scores: list[int] | None = None  # of soft smoothing: draws per bin of the selected class's scores
+
+
+class Counted(Strict):
+    """Class counts of the first `draws` draws that were asked of an image's `stage` from draw `first` on."""
+
+    index: int
+    stage: str
+    first: Annotated[int, Field(ge=0)]
+    draws: Positive
+    counts: list[Annotated[int, Field(ge=0)]]
+    scores: list[Annotated[int, Field(ge=0)]] | None = None  # of soft smoothing: counts of a class's scores, in bins
+
+    @model_validator(mode="after")
+    def _add_up(self) -> "Counted":
+        if sum(self.counts) > self.draws:
+            raise ValueError(f"the counts add up to {sum(self.counts)}, more than {self.draws} draws")
+        return self
+
+
+class Slice(Strict):
+    """One line of partial.jsonl: what a slice of work brought; `seconds` of each of its images so far."""
+
+    evaluation: str
+    seconds: Annotated[float, Field(ge=0)]
+    images: list[Counted]

@@ -1,0 +1,52 @@
+"""What a run folder says of itself: its model, what was asked of it, its checks."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from gambeson.schema.strict import Positive, Strict
+
+
+class Header(Strict):
+    """Which model a run is about. Fields that a bring-your-own model cannot know are null."""
+
+    schema_: Annotated[int, Field(alias="schema")]
+    name: str
+    method: str | None
+    method_settings: dict[str, Any] | None
+    dataset: str | None
+    model: str | None
+    classes: list[str]
+    shape: list[int]
+    levels: int | None
+    seed: int | None
+    model_hash: str
+    data_hash: str | None
+    versions: dict[str, str]
+    device: str
+    threads: int
+
+
+class Evaluation(Strict):
+    """What was asked of a run: evaluations/<id>.json."""
+
+    id: str
+    kind: Literal["clean", "attacked", "certified"]
+    settings: dict[str, Any]
+    command: str
+    created: str
+    examples: Positive
+    data: dict[str, Any]
+    machine: dict[str, Any] | None
+    flags: list[dict[str, str]]
+
+
+class Check(Strict):
+    """One line of checks.jsonl."""
+
+    check: str
+    verdict: Literal["pass", "doubt", "fail", "not_run"]
+    value: float | None
+    threshold: float | None
+    meaning: str
+    next_step: str
