@@ -1,10 +1,10 @@
 """From what `certify.py` measured to its numbers and tables."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+from _written import markdown
 from scipy.stats import beta, norm
 
 Side = dict[str, Any]
@@ -161,8 +161,3 @@ def radii_table(found: dict[str, Any]) -> str:
     for label, name in (("fixed budget, as published", "fixed"), ("grid", WITH), ("grid, float32", WITHOUT)):
         rows.append((label, *(f"{share:.3f}" for share in shown[name].values())))
     return markdown(rows)
-
-
-def markdown(rows: Iterable[tuple[Any, ...]]) -> str:
-    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
-    return "\n".join([lines[0], "|" + " --- |" * (lines[0].count("|") - 1), *lines[1:]]) + "\n"

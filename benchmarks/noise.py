@@ -11,9 +11,6 @@ of the machine's other work got in between.
 
 import argparse
 import json
-import os
-import platform
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
@@ -21,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _written import markdown, origin
 
 from gambeson.allocator import keep_freed_memory
 from gambeson.keys import stream
@@ -76,8 +74,7 @@ def table(rows: list[dict[str, Any]]) -> str:
              "published loop", "ratio")  # fmt: skip
     keys = ("noise", "data", "lattice", "randn", "faster", "noisy_lattice", "noisy_randn", "noisy_faster")
     body = [[row[key] if isinstance(row[key], str) else f"{row[key]:.2f}" for key in keys] for row in rows]
-    lines = [heads, ["---"] * len(heads), *body]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return markdown([heads, *body])
 
 
 def main() -> None:
@@ -90,8 +87,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = [compare(name, data, chosen.rounds, chosen.repeats) for data in SHAPES for name in NOISES]
     result = {
-        "command": "python benchmarks/noise.py " + " ".join(sys.argv[1:]),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__},
+        **origin(),
         "nanoseconds_a_value": rows,
     }
     print(table(rows))

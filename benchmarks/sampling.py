@@ -12,7 +12,6 @@ measured in a fresh process for each number of draws.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
+from _written import origin
 
 from gambeson.allocator import keep_freed_memory
 from gambeson.inference import Dtype, Form, Served, serve
@@ -133,8 +133,7 @@ def main() -> None:
     few, many = chosen.memory_draws
     memory = {net: [peak_megabytes(net, few), peak_megabytes(net, many)] for net in chosen.nets}
     result = {
-        "command": "python benchmarks/sampling.py " + " ".join(sys.argv[1:]),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__},
+        **origin(),
         "sampling": rows,
         "peak_megabytes": {
             net: {f"{few} draws": round(a), f"{many} draws": round(b), "ratio": round(b / a, 3)}

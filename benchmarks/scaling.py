@@ -9,8 +9,6 @@ driver appends their records to a run folder, checked and flushed one by one, as
 import argparse
 import json
 import os
-import platform
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from _written import markdown, origin
 
 from gambeson.engines import Batch, Engine, Over, here
 from gambeson.engines.local import Local
@@ -87,9 +86,8 @@ def extrapolated(batch_seconds: float, writing: float) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-    return "\n".join(lines + ["| " + " | ".join(f"{value:,}" if not isinstance(value, str) else value
-                                                for value in row.values()) + " |" for row in rows]) + "\n"  # fmt: skip
+    cells = [[value if isinstance(value, str) else f"{value:,}" for value in row.values()] for row in rows]
+    return markdown([rows[0], *cells])
 
 
 def main() -> None:
@@ -112,8 +110,7 @@ def main() -> None:
     ]
     far = extrapolated(measured["ray"]["batch_seconds"], writing)
     result = {
-        "command": "python benchmarks/scaling.py " + " ".join(sys.argv[1:]),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__},
+        **origin(),
         "engines": measured,
         "record_seconds": writing,
         "assumed": {"images": IMAGES, "gpus": GPUS, "draws_per_second": DRAWS_PER_SECOND},

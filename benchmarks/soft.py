@@ -16,13 +16,13 @@ hold the scores of the selected class and, from the same draws, the votes. From 
 
 import argparse
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _written import markdown, origin
 from numpy.typing import NDArray
 
 from gambeson.allocator import keep_freed_memory
@@ -98,19 +98,13 @@ def _accuracy(radius: dict[str, Floats], kind: str, least: float) -> float:
 
 
 def table(rows: list[Line]) -> str:
-    head = [
-        "run",
-        "classifier, bound",
-        *(f"{radius:g}" for radius in RADII),
-        "average radius",
-        "rounding costs at most",
-    ]
-    lines = [head, ["---"] * len(head)]
+    grid = (f"{radius:g}" for radius in RADII)
+    lines = [["run", "classifier, bound", *grid, "average radius", "rounding costs at most"]]
     for row in rows:
         cells = [row["run"], row["procedure"], *(f"{value:.2f}" for value in row["certified"].values())]
         cells += [down(row["average_radius"]), "" if row["rounding"] is None else f"{row['rounding']:.4f}"]
         lines.append(cells)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return markdown(lines)
 
 
 def main() -> None:
@@ -130,7 +124,7 @@ def main() -> None:
         (chosen.out / f"{run.name}.jsonl").write_text("".join(map(as_line, records)))
         rows += measure(run.name, settings, records)
         print(table(rows[-4:]), flush=True)
-    result = {"command": "python benchmarks/soft.py " + " ".join(sys.argv[1:]), "form": settings["form"], "rows": rows}
+    result = {**origin(), "form": settings["form"], "rows": rows}
     (chosen.out / "soft.json").write_text(json.dumps(result, indent=1) + "\n")
     (chosen.out / "soft.md").write_text(table(rows))
 

@@ -7,15 +7,13 @@ Everything that does not grow with the epochs (start-up, data, the measured rati
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
 
-import torch
+from _written import origin
 
 from gambeson import recipe as recipes
 
@@ -45,8 +43,7 @@ def main() -> None:
             {"recipe": name, "seconds_an_epoch": round(epoch, 2), "epochs": epochs, "minutes_in_all": round(whole, 1)}
         )
     result = {
-        "command": "python benchmarks/training.py " + " ".join(sys.argv[1:]),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__},
+        **origin(),
         "training": rows,
     }
     print(json.dumps(result, indent=1))
