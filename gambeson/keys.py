@@ -37,7 +37,7 @@ def generator(*parts: Part) -> np.random.Generator:
 
 
 def stream(*parts: Part) -> np.random.Generator:
-    """A private generator for much noise: SFC64, twice as fast as Philox, started from the 128-bit `key(*parts)`.
+    """A private generator for much noise: SFC64, which is faster than Philox, started from the 128-bit `key(*parts)`.
 
     Its state is 192 bits, hashed from the key, and a counter that starts at 1; a step is a bijection of the whole. So
     two keys' streams never overlap within 2^64 words, unless their 192 bits are equal from the start. Nothing here

@@ -43,3 +43,9 @@ def test_every_lazy_name_exists() -> None:
         assert callable(getattr(gambeson, name))
     with pytest.raises(AttributeError, match="it has"):
         _ = gambeson.nothing
+
+
+def test_every_page_is_found_from_the_first() -> None:
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert {page for page in pages if page not in (ROOT / "mkdocs.yml").read_text()} == set()
+    assert {page for page in pages if f"({page})" not in (ROOT / "docs" / "index.md").read_text()} == {"index.md"}

@@ -44,7 +44,13 @@ GRID_SAVES = 8  # how many times fewer draws a grid of radii takes, about
 
 def certify(
     target: Where,
-    noise: Annotated[str | None, typer.Option(help="kind:scale, several by commas: gaussian:0.25,laplace:0.3")] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            help="gaussian:0.5, laplace:0.3, uniform:1 or splitting:0.75; several by commas (default: what the run was "
+            "trained with)."
+        ),
+    ] = None,
     smoothing: Annotated[
         str, typer.Option(help="hard: the class with the most votes; soft: with the largest mean score.")
     ] = "hard",
