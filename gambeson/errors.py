@@ -1,4 +1,4 @@
-"""The two ways in which a command can end badly, and what helps with a misspelt name."""
+"""The two ways in which a command can end badly, and what helps to tell it in a line."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -24,3 +24,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = get_close_matches(word, names, 1, 0.5)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return (f"did you mean {close[0]}? " if close else "") + f"Known: {', '.join(names[:SHOWN]) or 'none'}{more}"
+
+
+def first_line(error: Exception) -> str:
+    """An exception in one line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return f"{type(error).__name__}: {next(filter(None, lines), '')}"

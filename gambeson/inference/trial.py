@@ -13,14 +13,13 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from gambeson.errors import UserError
+from gambeson.errors import UserError, first_line
 from gambeson.inference.eligible import ends_in_float32, positions_are_alike, rows_are_independent
 from gambeson.inference.fold import foldable
 from gambeson.inference.form import Dtype, Form, Memory
 from gambeson.inference.rate import images_per_second
 from gambeson.inference.served import serve
 from gambeson.machine import cores
-from gambeson.models.behaviour import first_line
 from gambeson.types import Classifier
 
 PATIENCE = 20.0  # no further form is tried after so many seconds, compiling apart

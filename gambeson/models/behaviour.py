@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from gambeson.errors import first_line
 from gambeson.models.flag import Flag, doubt, refuse
 from gambeson.types import Classifier, Images, Labels
 
@@ -92,9 +93,3 @@ def difference(a: Tensor, b: Tensor) -> str:
         return ""
     changed = int((a.argmax(1) != b.argmax(1)).sum())
     return f"logits differ by {gap:.3g}, {changed} of {len(a)} predictions change"
-
-
-def first_line(error: Exception) -> str:
-    """An exception in one line."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return f"{type(error).__name__}: {next(filter(None, lines), '')}"

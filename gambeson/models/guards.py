@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from gambeson.errors import UserError
-from gambeson.models.behaviour import accuracy, answer, first_line, probabilities, repeats, splits
+from gambeson.errors import UserError, first_line
+from gambeson.models.behaviour import accuracy, answer, probabilities, repeats, splits
 from gambeson.models.flag import Flag, refuse
 from gambeson.models.given import labels, pixels, training
 from gambeson.models.modes import evaluating

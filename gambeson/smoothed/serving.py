@@ -5,10 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gambeson.errors import UserError
+from gambeson.errors import UserError, first_line
 from gambeson.inference import Form, Served, serve
 from gambeson.inference.eligible import ends_in_float32, positions_are_alike, rows_are_independent
-from gambeson.models.behaviour import first_line
 from gambeson.models.modes import device_of
 from gambeson.noise import lattice, parse
 from gambeson.smoothed.hard import Smoothed

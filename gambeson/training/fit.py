@@ -2,9 +2,8 @@
 
 import torch
 
-from gambeson.errors import UserError
+from gambeson.errors import UserError, first_line
 from gambeson.models import evaluating
-from gambeson.models.behaviour import first_line
 from gambeson.training.players import Players
 from gambeson.training.pool import batch
 from gambeson.training.road import Road

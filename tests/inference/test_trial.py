@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gambeson.errors import UserError
-from gambeson.inference import rate, trial
+from gambeson.inference import rate, served, trial
 from gambeson.inference.trial import Asked, choose
 
 MANY = 10**9  # draws: more than any machine makes in seconds
@@ -79,6 +79,7 @@ def test_little_work_is_not_worth_a_trial() -> None:
 def test_work_for_minutes_is_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "COMPILE_FROM", 100.0)
     monkeypatch.setattr(trial, "images_per_second", lambda served, images: 2e6 if served.form.compiled else 1e6)
+    monkeypatch.setattr(served, "_compiled", lambda model: model)
     assert choose(small(), images(), draws=10**9).form.compiled
     assert not choose(small(), images(), draws=10**7).form.compiled
     assert not choose(small(), images(), asked=Asked(compiled=False), draws=10**9).form.compiled
