@@ -87,10 +87,10 @@ def certified(
     values, same = data.images[0].numel(), {"select_draws": select_draws, "draws": draws, "alpha": alpha}
     road: Road
     if smoothed.noise.states is not None:
-        if radii not in (None, "customary") or smoothing == "soft":
-            raise UserError(
-                f"every noisy copy of {noise} is counted, and its radii are exact: leave radii and soft out"
-            )
+        own = {"radii": radii not in (None, "customary"), "soft smoothing": smoothing == "soft"}
+        own |= {"stop_wrong": stop_wrong, "table_error": table_error is not None}
+        if useless := ", ".join(name for name, given in own.items() if given):
+            raise UserError(f"every noisy copy of {noise} is counted, and its radii are exact: leave {useless} out")
         road = every_copy(smoothed)
     elif smoothing == "soft":
         road = soft(smoothed, values, same)

@@ -24,6 +24,7 @@ from gambeson.types import Classifier
 
 PATIENCE = 20.0  # no further form is tried after so many seconds, compiling apart
 GAIN = 1.05  # what differs less is taken for noise
+MOST_ROWS = 8192  # of a call: to a model that takes next to no time any doubling is a gain, until the memory is full
 TRIAL_FROM = 10.0  # seconds of work ahead in the plain form, below which no other is tried
 COMPILE_FROM = 200.0  # seconds of work ahead from which compiling for some 10 to 30 of them may pay
 
@@ -113,8 +114,9 @@ class _Search:
         if self.asked.batch is None and self.best is not None:
             start = self.best.form.batch
             for factor in (2.0, 0.5):
-                while self.add(replace(self.best.form, batch=int(self.best.form.batch * factor)), better=True):
-                    pass
+                while (rows := int(self.best.form.batch * factor)) <= MOST_ROWS:
+                    if not self.add(replace(self.best.form, batch=rows), better=True):
+                        break
                 if self.best.form.batch != start:
                     return
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from gambeson.cli import workers
 from gambeson.cli.budget import choose_budget
 from gambeson.cli.estimate import in_words
 from gambeson.cli.workers import processes
@@ -67,6 +68,7 @@ def test_an_estimate_in_words(estimate, options, words) -> None:
 
 def test_there_are_as_many_processes_as_find_a_place_where_the_work_is_worth_it(monkeypatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setattr(workers, "WORTH", 30.0)
     form, long, short = {"device": "cpu", "threads": 2}, Estimate(100, 1_000, 1_000), Estimate(1, 1_000, 1_000)
     assert [processes("local", None, form, estimate) for estimate in (long, short, None)] == [4, 1, 1]
     assert [processes("local", workers, form, short) for workers in (1, 3, 50)] == [1, 3, 50]
@@ -78,7 +80,7 @@ def test_there_are_as_many_processes_as_find_a_place_where_the_work_is_worth_it(
 def test_a_certification_tells_what_it_will_take_and_what_it_takes(gambeson, run, monkeypatch) -> None:
     monkeypatch.setattr(pilot, "FEW_CALLS", 1)
     monkeypatch.setattr(pilot, "FEW_SECONDS", 0)
-    words = ("certify", run, "--noise", "gaussian:0.25", "--draws", 20_000, "--every", 3, "--threads", 1)
+    words = ("certify", run, "--noise", "gaussian:0.25", "--draws", 20_000, "--every", 6, "--threads", 1)
     done = gambeson(*words)
     assert done.status == 0, done.err
     (certified,) = Run.open(run).evaluations("certified")

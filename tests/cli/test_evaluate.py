@@ -253,8 +253,12 @@ def test_what_is_finished_may_have_been_done_with_other_threads(gambeson, run) -
     assert done.status == 0, done.err
 
 
-@pytest.mark.parametrize("radii", [("--budget", "fixed"), ("--radii", "0,0.1,1/4", "--price", 1e5)])
-@pytest.mark.parametrize("engine", [("--workers", 2), ("--engine", "ray")])
+FIXED, GRID = ("--budget", "fixed"), ("--radii", "0,0.1,1/4", "--price", 1e5)
+
+
+@pytest.mark.parametrize(
+    ("radii", "engine"), [(FIXED, ("--workers", 2)), (GRID, ("--workers", 2)), (GRID, ("--engine", "ray"))], ids=str
+)
 def test_no_engine_changes_a_record(gambeson, run, radii, engine) -> None:
     if "ray" in engine:
         pytest.importorskip("ray", reason="Ray is not installed (pip install gambeson[ray])")

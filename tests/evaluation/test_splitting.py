@@ -56,9 +56,18 @@ def test_records_and_settings_are_complete_and_exact(split, without_seconds) -> 
     assert without_seconds(evaluation.records({record["index"] for record in plain[:4]})) == plain[4:]
 
 
-def test_radii_of_a_grid_are_refused(split) -> None:
-    with pytest.raises(UserError, match=r"splitting:0\.75 are exact at no further cost: leave radii out"):
-        certified(*split, noise=NOISE, radii=[0.0, 0.5])
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"radii": [0.0, 0.5]}, "radii"),
+        ({"smoothing": "soft"}, "soft smoothing"),
+        ({"radii": "customary", "stop_wrong": True}, "stop_wrong"),
+        ({"radii": "customary", "table_error": 0.01}, "table_error"),
+    ],
+)
+def test_what_is_about_draws_is_refused(split, options, named) -> None:
+    with pytest.raises(UserError, match=rf"splitting:0\.75 is counted, and its radii are exact: leave {named} out"):
+        certified(*split, noise=NOISE, **options)
 
 
 @pytest.mark.parametrize("norm", ["l1", "linf"])

@@ -71,6 +71,11 @@ def test_a_slow_machine_takes_the_first_form(monkeypatch: pytest.MonkeyPatch) ->
     assert [(tried.form, tried.refused) for tried in found.tried] == [(found.form, None)]
 
 
+def test_rows_are_not_doubled_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "images_per_second", lambda served, images: float(served.form.batch))
+    assert trial.MOST_ROWS / 2 < choose(small(), images(), draws=MANY).form.batch <= trial.MOST_ROWS
+
+
 def test_little_work_is_not_worth_a_trial() -> None:
     found = choose(small(), images(), draws=1)
     assert (len(found.tried), found.form.dtype) == (1, "float32")
