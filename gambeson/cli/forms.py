@@ -34,7 +34,7 @@ def form_for(target: Target, asked: Asked, draws: int) -> Form:
     trial = choose(target.model, _examples(target.data), asked=asked, device=device, draws=draws)
     if len(trial.tried) > 1:  # a single one was not chosen by the clock
         tried = [tried.record() for tried in trial.tried]
-        found = {"form": trial.form.settings(), "machine": kind_of_machine(device), "tried": tried}
+        found = {"form": trial.form.settings(), "machine": kind_of_machine(device, trial.form.compiled), "tried": tried}
         write_json(_path(target.run), {"forms": [*known, found]})
         rate = next(tried.images_per_second or 0.0 for tried in trial.tried if tried.form == trial.form)
         typer.echo(f"form: {trial.form}: {rate:,.0f} images/s without noise; {len(tried)} forms were tried")

@@ -82,7 +82,9 @@ def test_the_judges_own_errors_arrive_as_they_are(cluster) -> None:
 
 
 def test_a_node_of_another_kind_is_refused(cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_cluster, "kind_of_machine", lambda device, compiled: {"torch": "1.0", "numpy": "1", "unit": "abacus"})
+    monkeypatch.setattr(
+        ray_cluster, "kind_of_machine", lambda device, compiled: {"torch": "1.0", "numpy": "1", "unit": "abacus"}
+    )
     with pytest.raises(UserError, match=r"node .* began with .*abacus.* take it out"):
         list(RayCluster(FORM, cluster.address)(Squares(), batches()))
 
