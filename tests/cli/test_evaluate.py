@@ -262,7 +262,7 @@ FIXED, GRID = ("--budget", "fixed"), ("--radii", "0,0.1,1/4", "--price", 1e5)
 def test_no_engine_changes_a_record(gambeson, run, radii, engine) -> None:
     if "ray" in engine:
         pytest.importorskip("ray", reason="Ray is not installed (pip install gambeson[ray])")
-    words = ("--noise", "gaussian:0.25", "--draws", 400, "--select-draws", 20, "--every", 5, *radii)
+    words = ("--noise", "gaussian:0.25", "--draws", 400, "--select-draws", 20, "--every", 15, *radii)
     done = gambeson("certify", run, *words, *engine)
     assert done.status == 0, done.err
     shared = Run.open(run).records()

@@ -30,7 +30,7 @@ def test_slices_change_no_record_whatever_the_engine(trained, without_seconds, k
     whole, slices = evaluation(trained, kind), []
     expected = without_seconds(whole)
     assert without_seconds(whole.records(engine=ONE_CALL, keep=slices.append)) == expected
-    assert len(slices) > len(expected)
+    assert len(slices) > 1  # images of a grid share their calls, and how many they need is chance
     for one in slices:
         check_slice({"evaluation": "x", **one})
     found = without_seconds(whole.records(engine=Local(2, slice_seconds=0.0)))

@@ -14,7 +14,7 @@ from gambeson.certificates import CERTIFICATES
 from gambeson.inference import Form, serve
 from gambeson.noise import lattice, parse
 from gambeson.sampling import Counts
-from gambeson.smoothed import hard
+from gambeson.smoothed import company, hard
 from gambeson.smoothed.hard import Smoothed, shift
 from gambeson.smoothed.procedure import ABSTAIN
 from gambeson.stats import lower, top_and_rest
@@ -152,8 +152,8 @@ def test_selection_and_estimation_see_different_noise(monkeypatch: pytest.Monkey
         seen.extend(request.key for request in requests)
         return sampled(served, requests, **options)
 
-    monkeypatch.setattr(sampling, "counts", counts)  # what `count` calls
     monkeypatch.setattr(hard, "counts", counts)
+    monkeypatch.setattr(company, "counts", counts)
     record = certify(fair(), torch.full((1, 2, 2), 0.4), index=3, select_draws=200, draws=200, alpha=0.1)
     fair().predict(torch.full((1, 2, 2), 0.4), index=3, draws=200, alpha=0.1)
     assert len(set(seen)) == 3
