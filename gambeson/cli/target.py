@@ -1,5 +1,6 @@
 """What a command works on: a run folder, or a model of the user's own that gets one."""
 
+import functools
 import shlex
 import sys
 from collections.abc import Callable
@@ -126,7 +127,8 @@ def record(
         engine = start(writing.id) or here
         done, partial = len(writing.done), writing.partial
         with progress(title, len(target.data), done=done) as tick:
-            lines = evaluation.records(set(writing.done), engine, partial.read(), partial.keep)
+            tell = functools.partial(tick, done)
+            lines = evaluation.records(set(writing.done), engine, partial.read(), partial.keep, tell)
             for count, line in enumerate(lines, start=1):
                 writing.append(line)
                 tick(done + count, **watch(line))
