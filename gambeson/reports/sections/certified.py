@@ -46,7 +46,7 @@ def certified(sources: Sequence[Source]) -> Section | None:
                     )
     if not exhibits:
         return None
-    text = [
+    text: list[str | tuple[str, str]] = [
         "Each curve is the exact step function of the recorded radii: the fraction of all images that are not "
         "abstained on, correct, and certified at that radius or more. Dotted vertical lines mark the largest radius "
         "that the number of draws and alpha allow.",
