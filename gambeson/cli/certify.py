@@ -31,6 +31,7 @@ from gambeson.cli.options import (
     trained_noise,
     wishes,
 )
+from gambeson.cli.outcome import one_sided, tell_certified
 from gambeson.cli.workers import check_engine, engine_for, places, processes
 
 if TYPE_CHECKING:
@@ -121,14 +122,14 @@ def certify(
     natural(found)
     for plan in plans:
         name = smoothed_name(plan.settings)
-        largest = ", ".join(f"{key} {radius:.3f}" for key, radius in _one_sided(plan.settings["max_radius"]))
+        largest = ", ".join(f"{key} {radius:.3f}" for key, radius in one_sided(plan.settings["max_radius"]))
         grid = _grid(plan.settings)
         most = "at most " if grid else ""
         asked = f"{plan.settings['draws']} draws at alpha {plan.settings['alpha']:g}"
         typer.echo(f"{name}: {most}{asked} certify at most {largest}")
         start = partial(_start, found, plan, f"certify {name}", engine, workers, ray_address)
         evaluation = record(found, plan, f"certify {name}", start, _watch(plan.settings))
-        _tell_certified(found, evaluation, name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2])
+        tell_certified(found.run.records(evaluation), name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2])
 
 
 def _start(
@@ -154,22 +155,9 @@ def _watch(settings: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any
 
     def watch(line: dict[str, Any]) -> dict[str, Any]:
         nonlocal seen, certified, draws
-        _, radius = _one_sided(line["radii"])[0]
+        _, radius = one_sided(line["radii"])[0]
         seen, certified = seen + 1, certified + (line["correct"] and radius >= at)
         draws += settings["select_draws"] + line.get("draws", settings["draws"])
         return {"note": f"certified at {at:g}: {certified / seen:.3f}", "draws": draws}
 
     return watch
-
-
-def _tell_certified(target: "Target", evaluation: str, title: str, at: list[float]) -> None:
-    records = target.run.records(evaluation)
-    for name, _ in _one_sided(records[0]["radii"]):
-        radii = [r["radii"][name] if r["correct"] else -1.0 for r in records]
-        shares = ((least, sum(radius >= least for radius in radii) / len(radii)) for least in at)
-        row = "  ".join(f"{least:g}: {share:.3f}" for least, share in shares)
-        typer.echo(f"{title} {name}, certified accuracy at radius  {row}")
-
-
-def _one_sided(radii: dict[str, float]) -> list[tuple[str, float]]:
-    return [(name, radius) for name, radius in radii.items() if not name.endswith("_two_sided")]

@@ -1,5 +1,6 @@
 """An evaluation on its way into a run folder, with progress."""
 
+import functools
 import shlex
 import sys
 from collections.abc import Callable
@@ -42,7 +43,8 @@ def record(
         engine = start(writing.id) or here
         done, partial = len(writing.done), writing.partial
         with progress(title, len(target.data), done=done) as tick:
-            lines = evaluation.records(set(writing.done), engine, partial.read(), partial.keep)
+            tell = functools.partial(tick, done)
+            lines = evaluation.records(set(writing.done), engine, partial.read(), partial.keep, tell)
             for count, line in enumerate(lines, start=1):
                 writing.append(line)
                 tick(done + count, **watch(line))

@@ -116,5 +116,5 @@ def certified(
         "rounding_distance": smoothed.rounding_distance(values),
     }
     tried = partial(pilot, smoothed, data, draws=road.settings["draws"], select_draws=road.settings["select_draws"])
-    tried = partial(tried, plan=road.plan, stop_wrong=stop_wrong)
+    tried = partial(tried, plan=road.table or road.plan, stop_wrong=stop_wrong)
     return Evaluation("certified", settings, data, road.company, Judge(smoothed, road.begin), flags, tried, road.table)

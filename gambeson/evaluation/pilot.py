@@ -11,7 +11,7 @@ from gambeson.data import Dataset
 from gambeson.sampling import counts
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.procedure import Ask
-from gambeson.stats import Plan, expected_draws
+from gambeson.stats import Plan, Table, expected_draws, expected_in_rounds
 
 IMAGES, EACH = 64, 100
 FEW_CALLS, FEW_SECONDS = 200, 10  # of the most that there can be to do: not worth an estimate
@@ -39,10 +39,11 @@ def pilot(
     *,
     select_draws: int,
     draws: int,
-    plan: Plan | None = None,
+    plan: Plan | Table | None = None,
     stop_wrong: bool = False,
 ) -> Estimate | None:
-    """What `rows` of `data` will cost under `plan`, without one with `draws` each; None where that is next to nothing.
+    """What `rows` of `data` will cost under `plan` (of an image, or of a table of all), without one with `draws` each;
+    None where that is next to nothing.
 
     The noise has a purpose of its own, so no draw decides twice. The rate is that of shared calls after one that warms
     up. The most frequent class of an image's pilot draws stands for the one that will be selected.
@@ -60,9 +61,12 @@ def pilot(
     votes, rate = _count(smoothed, part, Ask("estimate", 0, each))
     if plan is None:
         return Estimate(len(rows), select_draws + draws, rate)
-    expected = expected_draws(plan, votes.max(1), each)
+    hits, right = votes.max(1), votes.argmax(1) == part.labels.numpy()
+    if isinstance(plan, Table):
+        return Estimate(len(rows), select_draws + expected_in_rounds(plan, hits, each, right), rate)
+    expected = expected_draws(plan, hits, each)
     if stop_wrong:
-        expected[votes.argmax(1) != part.labels.numpy()] = 0
+        expected[~right] = 0
     return Estimate(len(rows), select_draws + float(expected.mean()), rate)
 
 

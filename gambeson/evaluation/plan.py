@@ -48,15 +48,19 @@ class Evaluation:
         engine: Engine = here,
         partial: Iterable[dict[str, Any]] = (),
         keep: Keep = lambda counts: None,
+        tell: Callable[[str], None] = lambda word: None,
     ) -> Iterator[dict[str, Any]]:
         """Records of every example whose stable index is not in `done`, as the engine gets them done.
 
         keep: is given what was counted of images that are not finished yet, slice by slice, as JSON; partial: all that
-        was given to it before, from which the images go on.
+        was given to it before, from which the images go on. tell: is told how it goes while no record can come.
         """
-        finished = self._finished(done, engine, Resumed(partial), keep)
-        if self.table is not None:
-            finished = in_rounds(self.data, self.judge, self.table, self.batch, engine, Resumed(partial), keep)
+        if done.issuperset(self.data.indices.tolist()):
+            return
+        if self.table is None:
+            finished = self._finished(done, engine, Resumed(partial), keep)
+        else:
+            finished = in_rounds(self.data, self.judge, self.table, self.batch, engine, Resumed(partial), keep, tell)
         for work, fields in finished:
             indices, hashes, labels = work.data.indices.tolist(), work.data.hashes(), work.data.labels.tolist()
             for index, sha, label, found in zip(indices, hashes, labels, fields, strict=True):

@@ -5,7 +5,8 @@ of workers nor a stop can change a record: what was counted is kept after every 
 through the same rounds again, asking for nothing that it knows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 from gambeson.data import Dataset
@@ -16,18 +17,31 @@ from gambeson.stats import Table
 
 
 def in_rounds(
-    data: Dataset, judge: Judge, table: Table, company: int, engine: Engine, resumed: Resumed, keep: Keep
+    data: Dataset,
+    judge: Judge,
+    table: Table,
+    company: int,
+    engine: Engine,
+    resumed: Resumed,
+    keep: Keep,
+    tell: Callable[[str], None],
 ) -> Iterator[tuple[Work, Fields]]:
-    """Every image by itself, in order, when the table is known; `company` of them share calls of the model."""
+    """Every image by itself, in order, when the table is known; `company` of them share calls of the model.
+
+    tell: is told how it goes when a round begins.
+    """
     images = [resumed.work(data.subset([row])) for row in range(len(data))]
     fields: list[dict[str, Any]] = [{} for _ in images]
-    standings = [table.standing([]) for _ in images]
+    standings = [table.begin()] * len(images)
     row_of = {index: row for row, index in enumerate(data.indices.tolist())}
-    queue = Queue(())
+    queue, rounds = Queue(()), count(1)
 
     def next_round() -> None:
         looks = table.next_looks(standings)
         going = [row for row, look in enumerate(looks) if look > standings[row].look]
+        if going:
+            most = table.undecided(standings).max() / len(data)
+            tell(f"round {next(rounds)}: {len(going)} images go on, undecided in a cell: at most {most:.3f}")
         for start in range(0, len(going), company):
             rows = going[start : start + company]
             seconds = sum(images[row].seconds for row in rows) / len(rows)

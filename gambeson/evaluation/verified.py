@@ -22,9 +22,10 @@ from gambeson.errors import UserError
 from gambeson.smoothed.exact import claim, every_copy
 from gambeson.smoothed.grid import replay, thresholds
 from gambeson.smoothed.hard import Smoothed
+from gambeson.smoothed.in_rounds import standing
 from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.smoothed.soft_fixed import mean_score_bound
-from gambeson.stats import Plan, betting, plan, score_bins, upper
+from gambeson.stats import Plan, Table, betting, plan, score_bins, table, upper
 
 SAME = 1e-9  # relative: what another version of numpy or scipy may change in the last digits
 
@@ -57,6 +58,7 @@ def recomputer(smoothed: Smoothed, settings: dict[str, Any], values: int) -> Cal
     budget, alpha, draws = settings["budget"], settings["alpha"], settings["draws"]
     soft = settings.get("smoothing", "hard") == "soft"
     made: Plan | None = None
+    whole: Table | None = None
     if budget == "exact":
         return partial(_exactly, smoothed)
     if soft and settings["score_bins"] != {"octaves": score_bins.OCTAVES, "steps": score_bins.STEPS}:
@@ -64,6 +66,8 @@ def recomputer(smoothed: Smoothed, settings: dict[str, Any], values: int) -> Cal
     if budget != "fixed":
         least = thresholds(smoothed, budget["radii"], values)
         made = plan(least, alpha=alpha, price=budget["price"], rule=budget["rule"], looks=budget["looks"])
+        if budget.get("table_error") is not None:
+            whole = table(made, 1, budget["table_error"], budget["rule"])
 
     def by_counts(record: dict[str, Any], counts: NDArray[np.int64]) -> tuple[float, dict[str, float]] | str:
         if made is None:
@@ -76,6 +80,10 @@ def recomputer(smoothed: Smoothed, settings: dict[str, Any], values: int) -> Cal
         looks, level = record["looks"], replay(made, record["looks"])
         if level is None or (looks and list(looks[-1]) != [record["draws"], int(counts[record["selected"]])]):
             return "its looks are not those of the plan, or do not end at its counts"
+        if whole is not None:
+            at = standing(whole, looks, record["selected"] == record["label"])
+            if record["undecided"] != (left := budget["radii"][at.certified : at.possible]):
+                return f"its undecided radii are {record['undecided']}, its looks leave {left}"
         p_lower = smoothed.less_tau(made.thresholds[level - 1], values) if level else 0.0
         return p_lower, smoothed.one_sided_radii(p_lower)
 

@@ -17,6 +17,16 @@ def counts_at(series: Certified, radii: Array, *, real: bool = False) -> Array:
     return certified.size - np.searchsorted(certified, np.asarray(radii, dtype=np.float64), side="left")
 
 
+def cells(series: Certified) -> list[tuple[float, int, int]]:
+    """Of a table that was certified for an error, each radius with how many images are certified there and how many are
+    certified or undecided; none of other series.
+    """
+    if series.grid is None or series.undecided is None:
+        return []
+    count, undecided = counts_at(series, np.array(series.grid)).tolist(), series.undecided.sum(0).tolist()
+    return [(r, low, low + more) for r, low, more in zip(series.grid, count, undecided, strict=True)]
+
+
 def held(series: Certified, *, real: bool = False) -> Array:
     """The radii of the images that are answered and answered correctly."""
     radius = series.radius_real if real else series.radius

@@ -9,7 +9,7 @@ import numpy as np
 
 from gambeson.errors import UserError
 from gambeson.records import Run
-from gambeson.reports.naming import smoothed_name
+from gambeson.reports.naming import TIGHT, smoothed_name
 from gambeson.reports.series import Attacked, Certified, Images, Source
 from gambeson.schema import RECORDS
 
@@ -79,9 +79,20 @@ def _certified(evaluation: Line, lines: list[Line]) -> list[Certified]:
             rounding_distance=settings["rounding_distance"]["l1" if "_l1" in name else "l2"],
             levels=evaluation["data"].get("levels"),
             grid=None if isinstance(settings["budget"], str) else tuple(settings["budget"]["radii"]),
+            **_of_a_table(settings, lines, name),
         )
         for name in lines[0]["radii"]
     ]
+
+
+def _of_a_table(settings: Line, lines: list[Line], certificate: str) -> Line:
+    """Of a table that was certified for an error; only the tight certificate's radii are ruled out."""
+    budget = settings["budget"]
+    error = None if isinstance(budget, str) else budget.get("table_error")
+    if error is None or certificate != TIGHT[settings["noise"].partition(":")[0]]:
+        return {}
+    undecided = [[radius in line["undecided"] for radius in budget["radii"]] for line in lines]
+    return {"table_error": error, "undecided": np.array(undecided, dtype=bool)}
 
 
 def _draws(settings: Line, lines: list[Line]) -> float:

@@ -57,6 +57,8 @@ class Certified:
     rounding_distance: float | None = None  # in `norm`: how far rounding to the lattice moves an image
     levels: int | None = None  # of the images; None: they are floats, or a log does not say
     grid: tuple[float, ...] | None = None  # the radii that were decided; None: radii in full precision
+    table_error: float | None = None  # the share of the images that might stay undecided in a cell, where one was asked
+    undecided: Array | None = None  # bool (N, grid) of such a table: neither certified nor ruled out
 
 
 @dataclass(frozen=True, eq=False)

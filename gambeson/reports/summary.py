@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from gambeson.reports.curves import average_radius, counts_at, grid
+from gambeson.reports.curves import average_radius, cells, counts_at, grid
 from gambeson.reports.grouping import natural
 from gambeson.reports.reduced import Reduced, reduced, sizes
 from gambeson.reports.series import Attacked, Certified, Images, Source
@@ -21,6 +21,14 @@ class CurvePoint(Part):
     accuracy: float
 
 
+class Cell(Part):
+    """What is known of a cell when draws have been spent on the whole table."""
+
+    radius: float
+    certified: float
+    certified_or_undecided: float
+
+
 class CertifiedSummary(Part):
     certificate: str | None
     noise: str | None
@@ -32,6 +40,8 @@ class CertifiedSummary(Part):
     draws_mean: float | None
     radius_kind: str
     curve: list[CurvePoint]
+    table_error: float | None
+    cells: list[Cell] | None
 
 
 class ReducedSummary(Part):
@@ -138,6 +148,12 @@ def _certified(series: Certified, dataset: str | None) -> CertifiedSummary:
         draws_mean=series.draws,
         radius_kind="full" if series.grid is None else "grid",
         curve=[CurvePoint(radius=r, accuracy=int(count) / total) for r, count in zip(radii, counts, strict=True)],
+        table_error=series.table_error,
+        cells=[
+            Cell(radius=radius, certified=low / total, certified_or_undecided=high / total)
+            for radius, low, high in cells(series)
+        ]
+        or None,
     )
 
 

@@ -55,7 +55,7 @@ def standing(table: Table, looks: Sequence[Sequence[int]], right: bool) -> Stand
     """Where an image stands after its recorded looks (draws, hits); one whose class is wrong has nothing to decide."""
     if not right:
         return Standing(len(table.plan.looks) - 1, 0, 0, 0)
-    return table.standing([draws - hits for draws, hits in looks])
+    return table.after(table.begin(), [draws - hits for draws, hits in looks])
 
 
 def _why(table: Table, at: Standing) -> str:
@@ -63,4 +63,4 @@ def _why(table: Table, at: Standing) -> str:
         return "all radii certified"
     if at.certified == at.possible:
         return "all radii decided"
-    return "no draws left" if at.look == len(table.plan.looks) - 1 else "the table is known well enough"
+    return "no draws left" if at.look == len(table.plan.looks) - 1 else "not worth more draws"

@@ -10,6 +10,7 @@ from .forecast import Forecast, forecast
 from .looks import looks
 from .multiclass import TopAndRest, largest_p_lower, top_and_rest
 from .paired import Paired, paired
+from .played import expected_in_rounds, played
 from .table import Standing, Table, table
 from .test_set import whole_test_set
 
@@ -28,6 +29,7 @@ __all__ = [
     "betting",
     "empirical_bernstein",
     "expected_draws",
+    "expected_in_rounds",
     "forecast",
     "group_sequential",
     "largest_p_lower",
@@ -35,6 +37,7 @@ __all__ = [
     "lower",
     "paired",
     "plan",
+    "played",
     "score_bins",
     "table",
     "top_and_rest",

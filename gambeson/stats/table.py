@@ -5,25 +5,26 @@ there: neither certified nor ruled out. A round looks at the counts of all image
 those whose draws are expected to decide most of what is still too uncertain.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from ..errors import UserError
 from ._counts import Floats
 from .adaptive import Plan
-from .futility import NODES
+from .prospects import prospects
 from .ruled_out import ruled_out
 
 Whole = NDArray[np.int64]
-SHARE = 0.5  # of the best image's gain for its draws, from which an image goes on in the same round
+SHARE = 0.05  # of the best gain, from which an image goes on in the same round: fewer rounds, for few draws more
+HOPE = 0.1  # expected decisions up to the last look, from which an image goes on at all
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """Of one image: its last look (-1: none yet), the misses there, and that it certifies the first `certified`
     thresholds and reaches none from the first `possible` on.
     """
@@ -32,6 +33,14 @@ class Standing:
     misses: int
     certified: int
     possible: int
+
+
+class Offer(NamedTuple):
+    """What images of one standing gain by going on: decisions for a draw, at best, and the look where that is."""
+
+    gain: float
+    look: int
+    decided: Floats  # (thresholds,): chance of each being decided there
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +54,19 @@ class Table:
     error: float
     ruled_out: Whole  # (thresholds, looks): the least misses
 
-    def standing(self, misses: Sequence[int]) -> Standing:
-        """Where an image stands after its first looks, with so many misses at each."""
-        certified, possible = 0, len(self.plan.thresholds)
-        for look, count in enumerate(misses):
-            certified = self.plan.level(look, count, certified)
-            possible = min(possible, int((count < self.ruled_out[:, look]).sum()))
+    def begin(self) -> Standing:
+        """Where an image stands before its first look."""
+        return Standing(-1, 0, 0, len(self.plan.thresholds))
+
+    def after(self, one: Standing, misses: Sequence[int]) -> Standing:
+        """Where an image stands after its next looks, with so many misses at each."""
+        look, last, certified, possible = one
+        for last in misses:
+            look += 1
+            certified = self.plan.level(look, last, certified)
+            possible = min(possible, int((last < self.ruled_out[:, look]).sum()))
         # What is certified is claimed, even if it is ruled out later: one of the two is wrong, as rarely as stated.
-        return Standing(len(misses) - 1, misses[-1] if misses else 0, certified, max(certified, possible))
+        return Standing(look, last, certified, max(certified, possible))
 
     def undecided(self, standings: Sequence[Standing]) -> Whole:
         """How many images are undecided at each threshold."""
@@ -63,37 +77,54 @@ class Table:
 
     def next_looks(self, standings: Sequence[Standing]) -> list[int]:
         """The look that each image is to go to, its present one where it waits; all wait when the table is known well
-        enough or no draws are left.
+        enough, or when no image is likely enough to be decided by the draws that are left.
 
         An image's gain at a later look is the expected number of thresholds decided there, of those whose cells are not
-        yet known to within `error`, for its draws; p ~ Beta(hits + 1/2, misses + 1/2). The image goes where its gain is
-        largest, if that is at least half of the largest of all.
+        yet known to within `error`, for its draws. It goes where its gain is largest. The best go first: those with at
+        least a twentieth of the largest gain, as many of them as are expected to be enough.
         """
-        wanted = self.undecided(standings) > self.error * self.images
-        last = len(self.plan.looks) - 1
-        gains: dict[Standing, tuple[float, int]] = {}
-        for one in set(standings):
-            open_ = [t for t in range(one.certified, one.possible) if wanted[t]]
-            if open_ and one.look < last:
-                gains[one] = self._gain(one, open_)
-        least = SHARE * max((gain for gain, _ in gains.values()), default=0.0)
-        return [gains[one][1] if one in gains and gains[one][0] >= least else one.look for one in standings]
+        missing = self.undecided(standings) - self.error * self.images
+        times = Counter(standings)
+        offers = self._offers(list(times), missing > 0)
+        best = sorted(offers, key=lambda one: (-offers[one].gain, one))
+        goes: dict[Standing, int] = {}
+        for one in best:
+            offer = offers[one]
+            if offer.gain < SHARE * offers[best[0]].gain:
+                break
+            if offer.decided[missing > 0].any():
+                goes[one] = offer.look
+                missing = missing - times[one] * offer.decided
+        return [goes.get(one, one.look) for one in standings]
 
-    def _gain(self, one: Standing, thresholds: list[int]) -> tuple[float, int]:
-        """The best expected number of decisions a draw, and the look at which it is had."""
-        if one.look < 0:  # nothing is known: everybody takes a first look
-            return np.inf, 0
-        later = slice(one.look + 1, None)
-        draws, hits = np.array(self.plan.looks), self.plan.looks[one.look] - one.misses
-        miss = special.betaincinv(one.misses + 0.5, hits + 0.5, (np.arange(NODES) + 0.5) / NODES)
-        more = draws[later] - draws[one.look]
-        decided: Floats = np.zeros(len(more))
-        for row in thresholds:
-            few = self.plan.certifies[row, later] - one.misses
-            many = self.ruled_out[row, later] - one.misses - 1
-            decided += np.where(few < 0, 0, _at_most(few, more, miss)) + 1 - _at_most(many, more, miss)
-        place = int(np.argmax(decided / more))
-        return float(decided[place] / more[place]), one.look + 1 + place
+    def _offers(self, standings: Sequence[Standing], wanted: NDArray[np.bool_]) -> dict[Standing, Offer]:
+        """Of all that have one."""
+        made: dict[Standing, Offer] = {}
+        for look in {one.look for one in standings if one.look < len(self.plan.looks) - 1}:
+            here = [one for one in standings if one.look == look and wanted[one.certified : one.possible].any()]
+            if look < 0:  # nothing is known: everybody takes a first look
+                made |= {one: Offer(np.inf, 0, wanted.astype(float)) for one in here}
+            elif here:
+                made |= self._later(look, here, wanted)
+        return made
+
+    def _later(self, look: int, standings: Sequence[Standing], wanted: NDArray[np.bool_]) -> dict[Standing, Offer]:
+        draws, misses = np.array(self.plan.looks), np.array([one.misses for one in standings])
+        open_ = np.zeros((len(standings), len(wanted)), dtype=bool)
+        for row, one in enumerate(standings):
+            open_[row, one.certified : one.possible] = wanted[one.certified : one.possible]
+        image, threshold = np.nonzero(open_)
+        chances = np.zeros((*open_.shape, len(draws) - 1 - look))
+        limits = self.plan.certifies[threshold], self.ruled_out[threshold]
+        chances[image, threshold] = prospects(look, misses[image], draws, *limits)
+        decided = chances.sum(1)
+        gains = decided / (draws[look + 1 :] - draws[look])
+        place = gains.argmax(1)
+        return {
+            one: Offer(float(gains[row, place[row]]), look + 1 + int(place[row]), chances[row, :, place[row]])
+            for row, one in enumerate(standings)
+            if decided[row, -1] >= HOPE
+        }
 
 
 def table(plan: Plan, images: int, error: float, rule: str) -> Table:
@@ -104,10 +135,3 @@ def table(plan: Plan, images: int, error: float, rule: str) -> Table:
     if not 0 <= error < 1:
         raise UserError(f"table error is {error}; it must be a share of the images, 0 <= error < 1")
     return Table(plan, images, error, ruled_out(plan.thresholds, plan.looks, plan.alpha, rule))
-
-
-def _at_most(count: Whole, draws: Whole, p: Floats) -> Floats:
-    """P(at most so many of the draws), averaged over the probabilities p: (looks,)."""
-    within = np.clip(count, 0, draws)[:, None]
-    chance = special.bdtr(within, draws[:, None], p)
-    return np.asarray(np.where(count[:, None] < 0, 0.0, chance).mean(1))

@@ -8,6 +8,7 @@ from gambeson.reports.grouping import Entry, by_data_and_norm, dataset_of
 from gambeson.reports.naming import certified_name, file_stem, headlines
 from gambeson.reports.radius_exhibit import radius_exhibit
 from gambeson.reports.sections.both import attacked_too, both
+from gambeson.reports.sections.cells import CELLS, cells
 from gambeson.reports.series import Certified, Source
 from gambeson.reports.styling import colours
 from gambeson.reports.subsets import subset_name
@@ -45,7 +46,7 @@ def certified(sources: Sequence[Source]) -> Section | None:
                     )
     if not exhibits:
         return None
-    text = [
+    text: list[str | tuple[str, str]] = [
         "Each curve is the exact step function of the recorded radii: the fraction of all images that are not "
         "abstained on, correct, and certified at that radius or more. Dotted vertical lines mark the largest radius "
         "that the number of draws and alpha allow.",
@@ -53,7 +54,10 @@ def certified(sources: Sequence[Source]) -> Section | None:
     attacked = attacked_too(figures)
     if attacked is not None:
         text.append(attacked)
-    exhibits += both(sources, numbers)
+    ranges = cells(sources)
+    if ranges:
+        text.append(CELLS)
+    exhibits += [*ranges, *both(sources, numbers)]
     return Section("certified", "Certified accuracy against radius", text, exhibits)
 
 
