@@ -12,6 +12,7 @@ import json
 import numpy as np
 
 Part = str | int | float
+GENERATOR = "sfc64"  # of `stream`
 
 
 def key(*parts: Part) -> int:

@@ -32,6 +32,7 @@ from gambeson.schema import (
 )  # fmt: skip
 
 SCHEMA = 1
+ABOUT_A_MODEL = ("records.jsonl", "partial.jsonl", "evaluations", "forms.json")
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,12 @@ class Run:
 
     @staticmethod
     def create(path: str | Path, header: dict[str, Any]) -> "Run":
-        """Make the folder and its header. A folder that already holds another model's records is refused."""
+        """Make the folder and its header. One that another model's evaluations were begun in is refused."""
         run = Run(Path(path))
         header = Header.model_validate({"schema": SCHEMA, **header}).model_dump(by_alias=True)
         if (run.path / "header.json").exists():
             for field in ("model_hash", "shape", "classes", "dataset"):
-                if run.header[field] != header[field] and (run.path / "records.jsonl").exists():
+                if run.header[field] != header[field] and any((run.path / name).exists() for name in ABOUT_A_MODEL):
                     raise UserError(
                         f"{path} holds records of another model or data set ({field} {run.header[field]!r}, "
                         f"now {header[field]!r}); choose another --out, or delete the folder"

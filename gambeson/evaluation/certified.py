@@ -15,6 +15,7 @@ from gambeson.evaluation.procedures import Begin, Road, customary_radii, every_c
 from gambeson.evaluation.smoothing import smooth
 from gambeson.evaluation.work import Found, Work
 from gambeson.inference import Form
+from gambeson.keys import GENERATOR
 from gambeson.sampling import BLOCK
 from gambeson.smoothed.company import advance
 from gambeson.smoothed.hard import Smoothed
@@ -110,6 +111,7 @@ def certified(
         **road.settings,
         "seed": seed,
         "block": BLOCK,
+        "generator": GENERATOR,
         "form": smoothed.base.form.settings(),
         "positions": smoothed.base.positions,
         "tau": smoothed.tau(values),

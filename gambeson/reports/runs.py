@@ -106,9 +106,9 @@ def answer(record: Line, certificate: str) -> int:
     """What a certificate answers: the selected class where its own radius is above 0, else an abstention (-1).
 
     Each certificate abstains by itself: another one may see more in the same counts. Exact ones never do: their class
-    is known, if only at the image itself.
+    is known, if only at the image itself. An image that was left alone because its class is wrong counts as wrong.
     """
-    if record.get("radius_kind") == "exact":
+    if record.get("radius_kind") == "exact" or record.get("stopped") == "wrong":
         return int(record["selected"])
     return int(record["selected"]) if record["radii"][certificate] > 0 else -1
 

@@ -78,6 +78,7 @@ class CertifiedSettings(Strict):
     budget: Literal["fixed", "exact"] | Grid  # exact: every noisy copy is counted, alpha and select_draws are 0
     seed: int
     block: Positive
+    generator: str = "philox"  # of the noise: the same seed means other draws with another one
     form: Form
     positions: Literal["alike", "mixture"] = "alike"  # of an image in a call of the form
     tau: Probability

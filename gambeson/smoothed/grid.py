@@ -22,6 +22,8 @@ from gambeson.stats import Plan
 if TYPE_CHECKING:
     from gambeson.smoothed.hard import Smoothed
 
+WRONG = "its class is wrong: not certified any further"
+
 
 def grid(smoothed: "Smoothed", pixels: Tensor, *, select_draws: int, plan: Plan, label: int | None = None) -> Procedure:
     """Certify one image (C, H, W) in [0, 1] at the radii of `plan.thresholds`; returns a certified record's fields.
@@ -41,7 +43,8 @@ def grid(smoothed: "Smoothed", pixels: Tensor, *, select_draws: int, plan: Plan,
             if not plan.goes_on(look, draws - hits, level):
                 stopped = _why(plan, look, level)
                 break
-    return of_level(smoothed, pixels, plan, select, selected, found, level) | {"looks": looks, "stopped": stopped}
+    fields = of_level(smoothed, pixels, plan, select, selected, found, level) | {"looks": looks, "stopped": stopped}
+    return fields | {"reason": WRONG} if stopped == "wrong" else fields
 
 
 def replay(plan: Plan, looks: Sequence[Sequence[int]]) -> int | None:

@@ -147,11 +147,12 @@ class Smoothed:
         goes off.
 
         Rounding moves an image by the rounding distance at most. It also at most doubles a perturbation of a lattice
-        point, since a value that moves by k >= 1 steps was perturbed by k - 1/2 >= k/2 of them; pixels in float32 are
-        off the lattice by 2^-25, which `half` pays for.
+        point, since a value that moves by k >= 1 steps was perturbed by k - 1/2 >= k/2 of them. Pixels in float32 are
+        off the lattice by 2^-25 each, which is paid for in both.
         """
         half = (1 - self.noise.levels * 2.0**-23) / 2
-        moved = self.rounding_distance(pixels.numel())
+        moved, values = self.rounding_distance(pixels.numel()), pixels.numel()
+        moved = {"l2": moved["l2"] + 2.0**-25 * sqrt(values), "l1": moved["l1"] + 2.0**-25 * values}
         offset = _offset(pixels, self.noise.levels)
         own = {"l2": float(np.linalg.norm(offset)), "l1": float(np.abs(offset).sum())}
         norm = {c.name: c.norm for c in self.certificates()}

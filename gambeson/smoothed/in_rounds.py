@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from gambeson.sampling import Counts
-from gambeson.smoothed.grid import of_level
+from gambeson.smoothed.grid import WRONG, of_level
 from gambeson.smoothed.procedure import Ask, Procedure
 from gambeson.stats import Standing, Table
 
@@ -44,11 +44,11 @@ def in_rounds(
             found += yield Ask("estimate", found.draws, draws - found.draws)
             looks.append([draws, int(found.classes[selected])])
     at = standing(table, looks, selected == label)
-    return of_level(smoothed, pixels, table.plan, select, selected, found, at.certified) | {
-        "looks": looks,
-        "stopped": "wrong" if selected != label else _why(table, at),
-        "undecided": list(radii[at.certified : at.possible]),
-    }
+    fields = of_level(smoothed, pixels, table.plan, select, selected, found, at.certified)
+    fields |= {"looks": looks, "undecided": list(radii[at.certified : at.possible])}
+    if selected != label:
+        return fields | {"stopped": "wrong", "reason": WRONG}
+    return fields | {"stopped": _why(table, at)}
 
 
 def standing(table: Table, looks: Sequence[Sequence[int]], right: bool) -> Standing:

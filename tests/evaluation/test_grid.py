@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from gambeson.errors import UserError
 from gambeson.evaluation import certified
+from gambeson.reports.runs import answer
 from gambeson.schema import check_record, check_settings
 
 RADII = [0.0, 0.1, 0.2, 0.3]
@@ -65,6 +66,8 @@ def test_wrong_images_can_be_left_alone(trained) -> None:
     assert counted(left) == counted(whole)
     assert [r["stopped"] == "wrong" for r in left] == wrong
     assert all(r["draws"] == 0 for r, w in zip(left, wrong, strict=True) if w)
+    assert all(answer(r, "gaussian_l2") == r["selected"] for r, w in zip(left, wrong, strict=True) if w)
+    assert all("wrong" in r["reason"] for r, w in zip(left, wrong, strict=True) if w)
 
 
 def test_a_radius_out_of_reach_is_refused_before_anything_is_drawn(trained) -> None:
