@@ -15,6 +15,7 @@ import _tables
 import _timed
 import certify
 import pytest
+import rounds
 import torch
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
@@ -112,3 +113,13 @@ def test_the_whole_benchmark_and_going_on(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "argv", [*words, "--out", str(out), "--rounds", "3"])
     with pytest.raises(SystemExit, match="other settings"):
         certify.main()
+
+
+def test_a_table_is_played_the_same_way_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "CAP", 5_000)
+    images = {"p": [0.99, 0.8, 0.6, None], "right": [True, True, False, False], "cut_off": [False] * 4}
+    half, none = (rounds.measure(1.0, images, error) for error in (0.5, 0.0))
+    assert rounds.measure(1.0, images, 0.5) == half
+    assert half["largest_undecided"] <= 0.5
+    assert 100 < half["draws_mean"] < none["draws_mean"] < 5_100
+    assert half["draws_mean_by_price"] == none["draws_mean_by_price"]

@@ -40,10 +40,16 @@ def test_each_radius_is_told_as_a_range(done, run: Path) -> None:
         assert high == pytest.approx(certified + sum(radius in r["undecided"] for r in found) / 40, abs=0.001)
         assert high - low <= 0.051
     assert "the ranges are about these 40 images; the 95 % interval" in done.out
-    assert (
-        re.search(r"0/40, .* round \d+: \d+ images go on, undecided in a cell: at most", done.err)
-        or "40/40" in done.err
-    )
+
+
+def test_rounds_are_shown_while_no_record_can_come(gambeson, run: Path, monkeypatch) -> None:
+    monkeypatch.setattr("gambeson.cli.progress.EVERY", 0.001)
+    told = gambeson("certify", run, *WORDS).err
+    shown = re.findall(r"0/40, .*, round (\d+): (\d+) images go on, undecided in a cell: at most", told)
+    assert len(shown) > 2
+    numbers = [int(number) for number, _ in shown]
+    assert numbers == sorted(numbers)
+    assert all(0 < int(images) <= 40 for _, images in shown)
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
