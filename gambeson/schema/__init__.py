@@ -31,8 +31,8 @@ def check_record(kind: str, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_slice(value: dict[str, Any]) -> dict[str, Any]:
-    """A line of partial counts about to be written."""
-    return written(Slice, value, "partial counts")
+    """A line of partial counts about to be written, without defaults: votes have no scores, and lines are many."""
+    return written(Slice, value, "partial counts", as_given=True)
 
 
 def as_header(value: dict[str, Any], where: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Every certificate holds for base classifiers that answer with scores in [0, 1], not only with a class.
 
 In one dimension: random step functions, whose mean scores under noise are sums of the noise's distribution function,
-hence known exactly at x and at every shift. l1 and l2 are one there.
+hence known exactly at x and at every shift. l1 and l2 are one there. Noise that is not added has votes only.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def mean_scores(noise: str, edges: np.ndarray, scores: np.ndarray, shift: np.nda
     return np.einsum("nc,nck->nk", mass, scores)
 
 
-@pytest.mark.parametrize("row", CERTIFICATES.values(), ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for row in CERTIFICATES.values() if row.noise in NOISE], ids=lambda row: row.name)
 @pytest.mark.parametrize("pair", [False, True], ids=["one_sided", "two_sided"])
 def test_the_top_class_stays_ahead_within_the_radius(row, pair) -> None:
     edges, scores = step_functions(np.random.default_rng(1), 4_000)

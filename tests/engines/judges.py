@@ -126,6 +126,20 @@ class SleepAtZero:
         time.sleep(self.seconds * (0 in rows))
 
 
+@dataclass(frozen=True)
+class WaitForTheOthers:
+    """Whoever gets row 0 waits until all other batches have been begun."""
+
+    folder: Path
+
+    def __call__(self, rows: list[int]) -> None:
+        (self.folder / str(rows[0])).touch()
+        deadline = time.monotonic() + 60
+        while 0 in rows and len(list(self.folder.iterdir())) < len(BATCHES) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5 * (0 in rows))
+
+
 def sleep_long(rows: list[int]) -> None:
     time.sleep(60 * (0 not in rows))
 
