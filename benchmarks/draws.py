@@ -22,6 +22,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from _written import markdown
 from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import binom
@@ -134,12 +135,12 @@ def draw(rows: list[dict[str, Any]], out: Path) -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """The prices around the default; draws.json has all."""
     head = ["sigma", "abstained images", "price", "draws an image", "times fewer than 100,000", "with --stop-wrong"]
-    lines = [[*head, "Wald's bound", "largest loss (points)"], ["---"] * 8]
+    lines = [[*head, "Wald's bound", "largest loss (points)"]]
     for row in (row for row in rows if row["price"] in (1e6, 1e7)):
         cells = [row["sigma"], row["variant"], f"{row['price']:,.0f}", f"{row['draws_mean']:,.0f}", row["ratio"]]
         cells += [row["ratio_stop_wrong"], f"{row['least_draws_mean']:,.0f}", f"{100 * row['largest_loss']:.2f}"]
         lines.append([str(cell) for cell in cells])
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return markdown(lines)
 
 
 def compare(sigma: float, images: dict[str, Any], rule: str, cap: int) -> dict[str, Any]:
@@ -161,11 +162,10 @@ def compare(sigma: float, images: dict[str, Any], rule: str, cap: int) -> dict[s
 
 def rules_table(rows: list[dict[str, Any]]) -> str:
     lines = [["sigma", "at most", "rule", "draws an image", "sum of certified accuracies over the grid (points)"]]
-    lines.append(["---"] * len(lines[0]))
     for row in rows:
         total = 100 * sum(row["certified_accuracy"])
         lines.append([str(row["sigma"]), f"{row['cap']:,}", row["rule"], f"{row['draws_mean']:,.0f}", f"{total:.2f}"])
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return markdown(lines)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _written import markdown
 from draws import ALPHA, CAP, SELECT, probabilities
 from scipy.special import ndtr
 
@@ -44,11 +45,11 @@ def measure(sigma: float, images: dict[str, Any], error: float) -> dict[str, Any
 
 def printed(rows: list[dict[str, Any]]) -> str:
     head = ["sigma", "table error", "draws an image", "times fewer than 100,000", "largest undecided share of a cell"]
-    lines = [[*head, "draws an image by the default price, --stop-wrong"], ["---"] * 6]
+    lines = [[*head, "draws an image by the default price, --stop-wrong"]]
     for row in rows:
         cells = [str(row["sigma"]), f"{row['error']:g}", f"{row['draws_mean']:,.0f}", str(row["ratio"])]
         lines.append([*cells, f"{row['largest_undecided']:.3f}", f"{row['draws_mean_by_price']:,.0f}"])
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return markdown(lines)
 
 
 def main() -> None:
