@@ -108,15 +108,14 @@ def certify(
     from gambeson.noise import parse
     from gambeson.reports.naming import smoothed_name
 
-    if threads is None and (engine == "ray" or workers not in (None, 1)):
-        threads = 1
     check_engine(engine, workers, ray_address)
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     names = [parse(word.strip()).name for word in (noise or trained_noise(found.run)).split(",")]
     certify_budget(draws, select_draws, alpha)
     options = choose_budget(found.data.name, smoothing, budget, radii, price, rule, stop_wrong, table_error)
     ahead = len(names) * len(found.data) * (draws // GRID_SAVES if "radii" in options else draws)
-    form = form_for(found, wishes(dtype, memory, batch, threads, compiled), ahead)
+    shared = engine == "ray" or workers not in (None, 1)
+    form = form_for(found, wishes(dtype, memory, batch, threads, compiled), ahead, shared=shared)
     options |= {"draws": draws, "select_draws": select_draws, "alpha": alpha, "seed": seed, "form": form}
     plans = [certified(found.model, found.data, noise=name, smoothing=smoothing, **options) for name in names]
     natural(found)

@@ -21,7 +21,9 @@ def predict(
     seed: Annotated[int | None, typer.Option(help="Seed of the noise (default: a secret one).")] = None,
     weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
 ) -> None:  # fmt: skip
-    """Classify pictures by the vote under noise: tab-separated picture, class (or "abstains"), certified radius.
+    """Classify pictures by the vote under noise: tab-separated picture, class (or "abstains") and, with --radii, what
+    is certified: `radius` around the picture as it is, against any change, and `radius_on_lattice` against changes from
+    one lattice point to another (0 for a picture between them).
 
     Example: gambeson predict photos/ --model runs/mnist-stability-0.50 --radii 0,0.25,0.5 --draws 10000
     """
@@ -56,17 +58,17 @@ def predict(
         seed=seed,
     )
     names: list[Any] = run.header["classes"]
-    typer.echo("picture\tclass" + ("" if grid is None else "\tradius"))
+    typer.echo("picture\tclass" + ("" if grid is None else "\tradius\tradius_on_lattice"))
     for start in range(0, len(files), AT_ONCE):
         pixels = found[start : start + AT_ONCE].float() / 255
         if grid is None:
-            answers, certified = classifier.predict(pixels, draws, alpha), None
+            answers, certified = classifier.predict(pixels, draws, alpha), []
         else:
             result = classifier.certify(pixels, grid, draws=draws, alpha=alpha)
-            answers, certified = result.predict, result.radius
+            answers, certified = result.predict, [result.radius, result.radius_on_lattice]
         for place, answer in enumerate(answers.tolist()):
-            radius = "" if certified is None else f"\t{down(float(certified[place]), 4)}"
-            typer.echo(f"{files[start + place]}\t{'abstains' if answer == -1 else names[answer]}{radius}")
+            radii_found = "".join(f"\t{down(float(radius[place]), 4)}" for radius in certified)
+            typer.echo(f"{files[start + place]}\t{'abstains' if answer == -1 else names[answer]}{radii_found}")
 
 
 def _files(paths: list[Path]) -> list[Path]:

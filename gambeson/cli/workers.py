@@ -1,12 +1,17 @@
 """Where a certification runs: this process, several of this machine, or a Ray cluster."""
 
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from gambeson.cli.options import most_workers
 from gambeson.errors import UserError
 
 if TYPE_CHECKING:
-    from gambeson.engines import Engine
+    from gambeson.engines import Engine, Judge, Judged, Take
+    from gambeson.engines.local import Local
     from gambeson.evaluation.pilot import Estimate
 
 WORTH = 30.0  # seconds of work in one process, from which starting others pays
@@ -50,4 +55,18 @@ def engine_for(name: str, workers: int | None, ray_address: str | None, form: di
 
     if name == "ray":
         return RayCluster(Form(**form), ray_address, workers)
-    return here if count == 1 else Local(count)
+    if count == 1:
+        return here
+    return Local(count) if workers is not None else partial(_if_it_can_be_sent, Local(count))
+
+
+def _if_it_can_be_sent(several: "Local", judge: "Judge", take: "Take") -> "Iterable[Judged]":
+    """Nobody asked for other processes: a model that cannot be sent to them is no reason to stop."""
+    from gambeson.engines import here, parcel
+
+    try:
+        parcel(judge)
+    except UserError as error:
+        typer.echo(f"one process instead of {several.workers}: {error}", err=True)
+        return here(judge, take)
+    return several(judge, take)

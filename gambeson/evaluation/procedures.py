@@ -14,12 +14,12 @@ from gambeson.evaluation.budgets import soft_budget
 from gambeson.smoothed.exact import exact, largest_exact_radii
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds
+from gambeson.smoothed.grid_plan import grid_plan
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.in_rounds import in_rounds
 from gambeson.smoothed.procedure import Procedure
 from gambeson.smoothed.soft_fixed import largest_soft_radii, soft_fixed
-from gambeson.stats import Plan, Table, attainable, plan, score_bins, table
-from gambeson.stats import looks as schedule
+from gambeson.stats import Plan, Table, attainable, score_bins, table
 
 COMPANY = 32  # images whose draws share calls, where each needs few
 Begin = Callable[[Tensor, int, int | None], Procedure]  # pixels, label, the look up to which it goes
@@ -60,7 +60,7 @@ def of_a_grid(
     stop_wrong: bool,
 ) -> Road:  # fmt: skip
     """`same`: draws (at most), select_draws, alpha of every image."""
-    made = _plan(smoothed, values, same, radii, price, rule)
+    made = grid_plan(smoothed, values, radii, draws=same["draws"], alpha=same["alpha"], price=price, rule=rule)
     settings = _of_plan(smoothed, values, same, radii, made, {"rule": rule, "price": price, "stop_wrong": stop_wrong})
     return Road(partial(_grid, smoothed, same["select_draws"], made, stop_wrong), settings, COMPANY, made)
 
@@ -70,33 +70,12 @@ def of_a_table(
     rule: str,
 ) -> Road:  # fmt: skip
     """`same`: as `of_a_grid`. error: the share of the images that may stay undecided in a cell."""
-    made = table(_plan(smoothed, values, same, radii, None, rule), images, error, rule)
+    plan = grid_plan(smoothed, values, radii, draws=same["draws"], alpha=same["alpha"], price=None, rule=rule)
+    made = table(plan, images, error, rule)
     budget = {"rule": rule, "price": None, "stop_wrong": True, "table_error": error}
     settings = _of_plan(smoothed, values, same, radii, made.plan, budget)
     begin = partial(_in_rounds, smoothed, same["select_draws"], made, tuple(settings["budget"]["radii"]))
     return Road(begin, settings, COMPANY, table=made)
-
-
-def _plan(
-    smoothed: Smoothed, values: int, same: dict[str, Any], radii: Sequence[float], price: float | None, rule: str
-) -> Plan:
-    """A radius that no draws can certify is refused: the table would say 0 for want of draws."""
-    least, looks = thresholds(smoothed, radii, values), None
-    if smoothed.base.positions == "mixture":
-        if rule != "beta_mixture":
-            raise UserError(
-                f"the rule {rule} is about draws that are all alike, and the logits depend on the row of a call in the "
-                f"form {smoothed.base.form}: give rule beta_mixture, or another form (--dtype, --memory, --batch)"
-            )
-        looks = schedule(same["draws"], smoothed.base.form.batch, step=smoothed.base.form.batch)
-    made = plan(least, alpha=same["alpha"], cap=same["draws"], price=price, rule=rule, looks=looks)
-    for radius, limits in zip(radii, made.certifies, strict=True):
-        if limits.max() < 0:
-            raise UserError(
-                f"radius {radius:g} is out of reach of {made.looks[-1]} draws at alpha {made.alpha:g}, even if all "
-                "agree: leave it out, or give more draws"
-            )
-    return made
 
 
 def _of_plan(

@@ -79,8 +79,8 @@ def serve(model: Classifier, form: Form, positions: Positions = "alike") -> Serv
 
 
 def _compiled(model: nn.Module) -> Classifier:
-    """One shape, weights frozen into the code. No kernel is chosen by timing: every process must get the same ones."""
-    compiled: Classifier = torch.compile(model, dynamic=False, options={"freezing": True})
+    """For one shape. No kernel is chosen by timing: every process must get the same ones."""
+    compiled: Classifier = torch.compile(model, dynamic=False)
     return compiled
 
 

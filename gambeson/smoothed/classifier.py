@@ -19,20 +19,27 @@ from gambeson.sampling import counts, to_lattice
 from gambeson.smoothed.company import together
 from gambeson.smoothed.exact import exact
 from gambeson.smoothed.fixed import fixed
-from gambeson.smoothed.grid import grid, thresholds
-from gambeson.smoothed.hard import Smoothed
+from gambeson.smoothed.grid import grid
+from gambeson.smoothed.grid_plan import grid_plan
+from gambeson.smoothed.hard import Smoothed, lattice_offset
 from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.smoothed.serving import smooth
-from gambeson.stats import plan
 from gambeson.types import Classifier
 
 
 @dataclass(frozen=True, eq=False)
 class Certification:
-    """What `certify` found for N images: classes (-1: abstained), radii of the tight certificate, and the records."""
+    """What `certify` found for N images: classes (-1: abstained), radii of the tight certificate, and the records.
+
+    radius: no real-valued change of the image as it was given (in float32) that is smaller changes the class.
+    radius_on_lattice: the same where both the image and the changed one lie exactly on the pixel lattice, which allows
+    more; 0 for an image that does not lie on it, such as a resized one, or a picture of 255 levels where the lattice
+    has 16.
+    """
 
     predict: NDArray[np.int64]
     radius: NDArray[np.float64]
+    radius_on_lattice: NDArray[np.float64]
     records: list[dict[str, Any]]
 
 
@@ -92,10 +99,10 @@ class SmoothedClassifier:
         select_draws: int = 100,
         alpha: float = 0.001,
         price: float = 1e7,
-        rule: str = "group_sequential",
+        rule: str | None = None,
     ) -> Certification:
-        """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision. Splitting noise
-        needs none of them: its radii are exact.
+        """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision, rule None: the
+        one that fits the form (`grid_plan`). Splitting noise needs none of them: its radii are exact.
         """
         images, smoothed = self._ready(x)
         smoothed.fills_rows(draws=draws)
@@ -104,16 +111,18 @@ class SmoothedClassifier:
         elif radii is None:
             work = [fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images]
         else:
-            least = thresholds(smoothed, radii, images[0].numel())
-            made = plan(least, alpha=alpha, cap=draws, price=price, rule=rule)
+            values = images[0].numel()
+            made = grid_plan(smoothed, values, radii, draws=draws, alpha=alpha, price=price, rule=rule)
             work = [grid(smoothed, image, select_draws=select_draws, plan=made) for image in images]
         records = together(smoothed, work, images, [_name(smoothed, image) for image in images])
         tight = smoothed.certificates()[0].name
-        return Certification(
-            np.array([record["predict"] for record in records], dtype=np.int64),
-            np.array([record["radii"][tight] if record["predict"] != ABSTAIN else 0.0 for record in records]),
-            records,
-        )
+        answers = np.array([record["predict"] for record in records], dtype=np.int64)
+        on_lattice = np.array([not lattice_offset(image, self.levels).any() for image in images])
+
+        def radius(name: str) -> NDArray[np.float64]:
+            return np.where(answers == ABSTAIN, 0.0, [record[name][tight] for record in records])
+
+        return Certification(answers, radius("radii_real"), np.where(on_lattice, radius("radii"), 0.0), records)
 
     def _ready(self, x: Any) -> tuple[Tensor, Smoothed]:
         images = torch.as_tensor(x if isinstance(x, Tensor) else np.asarray(x)).detach().cpu()

@@ -117,7 +117,7 @@ class Smoothed:
                 nearest = max(1, round(count / batch)) * batch
                 raise UserError(
                     f"{name} is {count}, and the logits depend on the row of a call in the form {self.base.form}: give "
-                    f"a multiple of {batch}, such as {nearest}, or another form (--dtype, --memory, --batch)"
+                    f"a multiple of {batch}, such as {nearest}, or certify in another form"
                 )
 
     def certificates(self) -> list[Certificate]:
@@ -153,7 +153,7 @@ class Smoothed:
         half = (1 - self.noise.levels * 2.0**-23) / 2
         moved, values = self.rounding_distance(pixels.numel()), pixels.numel()
         moved = {"l2": moved["l2"] + 2.0**-25 * sqrt(values), "l1": moved["l1"] + 2.0**-25 * values}
-        offset = _offset(pixels, self.noise.levels)
+        offset = lattice_offset(pixels, self.noise.levels)
         own = {"l2": float(np.linalg.norm(offset)), "l1": float(np.abs(offset).sum())}
         norm = {c.name: c.norm for c in self.certificates()}
 
@@ -169,7 +169,7 @@ def shift(p: float, tau: float) -> float:
     return min(1.0, max(0.0, nextafter(p + tau, float(np.copysign(np.inf, tau)))))
 
 
-def _offset(pixels: Tensor, levels: int) -> NDArray[np.float64]:
+def lattice_offset(pixels: Tensor, levels: int) -> NDArray[np.float64]:
     """How far an image is from its lattice point as float32 pixels have it: exactly 0 for the images of a data set,
     else a little too far, which pays for the rounding of the norms.
     """

@@ -26,7 +26,7 @@ def smooth(
     probe = torch.cat([images[:2], 1 - images[:2]])  # negatives, so that one image is enough
     served = _running(model, [form] if form else default_forms(model), probe)
     probe = probe.to(served.form.device)
-    remedy = "choose another form (--dtype float32, --memory contiguous, another --batch)"
+    remedy = "certify in another form (--dtype float32, --memory contiguous, another --batch)"
     if not rows_are_independent(served, probe):
         raise UserError(
             f"the form {served.form} is not eligible: an image's logits change when the other rows of the call "
@@ -63,6 +63,6 @@ def _running(model: Classifier, forms: list[Form], probe: Tensor) -> Served:
         except Exception as error:
             failed = error
     raise UserError(
-        f"the model does not run in the form {form} ({first_line(failed)}); choose another form "
+        f"the model does not run in the form {form} ({first_line(failed)}); certify in another form "
         "(--memory contiguous for a model that calls .view, --dtype float32)"
     ) from failed

@@ -7,7 +7,8 @@ import pytest
 from gambeson.cli import workers
 from gambeson.cli.budget import choose_budget
 from gambeson.cli.estimate import in_words
-from gambeson.cli.workers import processes
+from gambeson.cli.workers import engine_for, processes
+from gambeson.engines import Batch
 from gambeson.errors import UserError
 from gambeson.evaluation import pilot
 from gambeson.evaluation.pilot import Estimate
@@ -77,6 +78,20 @@ def test_there_are_as_many_processes_as_find_a_place_where_the_work_is_worth_it(
     assert processes("local", None, {"device": "cuda", "threads": 4}, long) == 2
 
 
+def test_a_model_that_cannot_be_sent_stays_here_unless_workers_were_asked_for(capsys) -> None:
+    form, left = {"device": "cpu", "threads": 1}, [Batch(0, 1), Batch(1, 2)]
+
+    def judge(part: int, over) -> int:
+        return 10 * part
+
+    engine = engine_for("local", None, None, form, 2)
+    found = [judged.found for judged in engine(judge, lambda: left.pop(0) if left else None)]
+    assert found == [10, 20]
+    assert "one process instead of 2: this evaluation cannot be sent" in capsys.readouterr().err
+    with pytest.raises(UserError, match="cannot be sent to other processes"):
+        list(engine_for("local", 2, None, form, 2)(judge, lambda: None))
+
+
 def test_a_certification_tells_what_it_will_take_and_what_it_takes(gambeson, run, monkeypatch) -> None:
     monkeypatch.setattr(pilot, "FEW_CALLS", 1)
     monkeypatch.setattr(pilot, "FEW_SECONDS", 0)
@@ -103,6 +118,7 @@ def test_full_precision_is_a_word_away(gambeson, run) -> None:
     (certified,) = Run.open(run).evaluations("certified")
     assert certified["settings"]["budget"] == "fixed"
     assert gambeson("certify", run, "--rule", "beta_mixture", *words).status == 0
-    rules = {e["settings"]["budget"]["rule"] for e in Run.open(run).evaluations("certified")[1:]}
+    others = [e for e in Run.open(run).evaluations("certified") if e["id"] != certified["id"]]
+    rules = {e["settings"]["budget"]["rule"] for e in others}
     assert rules == {"beta_mixture"}
     assert gambeson("verify", run, "--images", 3, "--draws", 300).out.count("stands") == 2

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from gambeson.cli import forms
 from gambeson.inference import Served, trial
 from gambeson.records import Run
 
@@ -64,3 +65,67 @@ def test_attacks_on_the_smoothed_classifier_meet_the_form_that_was_certified(gam
     assert gambeson("attack", run, *words, "--limit", 4).status == 0
     (attacked,) = Run.open(run).evaluations("attacked")
     assert attacked["settings"]["form"] == Run.open(run).evaluations("certified")[0]["settings"]["form"]
+
+
+def test_a_form_that_another_machine_found_is_taken_and_that_is_said(gambeson, run, clock) -> None:
+    clock("bfloat16")
+    assert "found with" not in gambeson("certify", run, *WORDS).err
+    path = run / "forms.json"
+    path.write_text(path.read_text().replace('"torch": "', '"torch": "0.'))
+    done = gambeson("certify", run, *WORDS, "--seed", 1)
+    assert "found with torch 0." in done.err
+    assert dtypes(run) == ["bfloat16"] * 2
+
+
+def test_a_process_that_is_refused_writes_no_form(gambeson, run, clock) -> None:
+    clock("bfloat16")
+    assert gambeson("certify", run, *WORDS).status == 0
+    before = (run / "forms.json").read_bytes()
+    with Run.open(run).writing():
+        done = gambeson("certify", run, *WORDS, "--dtype", "float32")
+    assert (done.status, "another process is writing" in done.err) == (2, True), done.err
+    assert (run / "forms.json").read_bytes() == before
+
+
+def test_workers_take_the_form_that_the_run_has(gambeson, run, clock) -> None:
+    clock("bfloat16")
+    assert gambeson("certify", run, *WORDS, "--threads", 2).status == 0
+    assert gambeson("certify", run, *WORDS, "--workers", 2).status == 0
+    (evaluation,) = Run.open(run).evaluations("certified")
+    assert evaluation["settings"]["form"]["threads"] == 2
+
+
+@pytest.fixture
+def kept(gambeson, run, capsys):
+    """A function that says in which form the vote of a certified run is served, and what is said about it."""
+    words = ("--noise", "gaussian:0.25", "--draws", 200, "--select-draws", 20, "--limit", 2, "--batch")
+    assert gambeson("certify", run, *words, 100).status == 0
+
+    def found(**changed: object):
+        (path,) = (run / "evaluations").glob("certified-*.json")
+        evaluation = json.loads(path.read_text())
+        evaluation["machine"] |= changed.pop("machine", {})
+        evaluation["settings"] |= changed
+        path.write_text(json.dumps(evaluation))
+        form = forms.kept_form(Run.open(run), "gaussian:0.25", "cpu")
+        return form and form.batch, capsys.readouterr().err
+
+    return found
+
+
+def test_the_vote_is_served_as_it_was_certified(kept) -> None:
+    assert kept() == (100, "")
+
+
+@pytest.mark.parametrize("part", ["torch", "numpy", "unit"])
+def test_another_machine_than_the_certified_one_is_named(kept, part) -> None:
+    batch, said = kept(machine={part: "another"})
+    assert batch == 100
+    assert f"was certified with {part} another (now " in said
+    assert said.count("\n") == 1
+
+
+def test_the_form_of_mean_scores_is_not_the_votes(kept) -> None:
+    batch, said = kept(smoothing="soft", score_bins={"octaves": 10, "steps": 8})
+    assert batch is None
+    assert "predict answers by the vote; the classifier by mean scores was certified" in said

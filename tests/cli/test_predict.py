@@ -33,9 +33,12 @@ def test_radii_come_with_the_answers(gambeson, run, photos) -> None:
     words = ("--model", run, "--radii", "0,0.1", "--draws", 2000, "--noise", "gaussian:0.25")
     done = gambeson("predict", *sorted(photos.iterdir())[:3], *words)
     assert done.status == 0, done.err
-    radii = [float(line.split("\t")[2]) for line in done.out.splitlines()[1:]]
+    head, *rows = [line.split("\t") for line in done.out.splitlines()]
+    assert head == ["picture", "class", "radius", "radius_on_lattice"]
+    radii = [float(row[2]) for row in rows]
     assert len(radii) == 3
-    assert max(radii) >= 0.1
+    assert 0.03 < max(radii) < 0.1  # half of the lattice's radius, less the way to the lattice
+    assert {float(row[3]) for row in rows} == {0}  # a picture has 255 levels
 
 
 def test_mistakes_are_named(gambeson, run, photos, tmp_path) -> None:

@@ -1,6 +1,10 @@
 """Served models: frozen copies in one form, the same in every process; the model itself is not changed."""
 
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 from shutil import which
 
 import pytest
@@ -135,3 +139,29 @@ def test_compiled_models_answer_like_the_others() -> None:
     model = small().eval()
     logits = serve(model, Form(batch=8, compiled=True))(images(8))
     assert torch.allclose(logits, model(images(8)), atol=1e-5)
+
+
+FRESH = """
+import torch
+from gambeson import models
+from gambeson.inference import Form, serve
+
+torch.manual_seed(0)
+model = models.build("digits_cnn", classes=10, shape=(1, 8, 8)).eval()
+print(serve(model, Form(batch=8, threads=1, compiled=True))(torch.rand(8, 1, 8, 8)).numpy().tobytes().hex())
+"""
+
+
+@pytest.mark.long
+@needs_compiler
+def test_a_model_that_is_compiled_again_by_another_process_answers_the_same(tmp_path: Path) -> None:
+    """Neither process has a cache that the other one filled."""
+    answers = set()
+    for cache in ("first", "second"):
+        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / cache)}
+        done = subprocess.run(
+            [sys.executable, "-c", FRESH], env=environment, capture_output=True, text=True, check=True
+        )
+        answers.add(done.stdout)
+    assert len(answers) == 1
+    assert answers != {""}

@@ -14,7 +14,8 @@ from gambeson.inference import Form
 from gambeson.sampling import Counts
 from gambeson.smoothed.procedure import ABSTAIN
 from gambeson.smoothed.serving import smooth
-from gambeson.stats import beta_mixture, lower
+from gambeson.stats import beta_mixture, group_sequential, lower
+from gambeson.stats import looks as schedule
 
 ALPHAS = (0.001, 0.05, 0.2)
 RNG = np.random.default_rng(0)
@@ -113,3 +114,26 @@ def test_draws_that_do_not_fill_the_rows_are_refused(draws: int) -> None:
     with pytest.raises(UserError, match="give a multiple of 30"):
         classifier.predict(torch.rand(1, 1, 4, 4), draws=draws)
     assert classifier.predict(torch.rand(1, 1, 4, 4), draws=900).tolist() in ([0], [1], [ABSTAIN])
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-6])
+def test_a_served_grid_is_decided_by_a_rule_that_holds_for_its_rows(shift: float) -> None:
+    form, radii = Form("float32", "contiguous", 30), [0.0, 0.1]
+    model = ByRow().eval() if shift else ByRow().inner.eval()
+    classifier = SmoothedClassifier(model, "gaussian:0.5", 2, form=form, seed=0)
+    images = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    found = classifier.certify(images, radii, draws=3_000)
+    looks = [draws for record in found.records for draws, _ in record["looks"]]
+    assert all(draws % 30 == 0 for draws in looks) == bool(shift)
+    for record in found.records:
+        rule = beta_mixture if shift else group_sequential
+        draws, hits = zip(*record["looks"], strict=True)
+        whole = schedule(3_000, 30, step=30) if shift else schedule(3_000)
+        at_half = rule.limits(0.5, whole, 0.001)
+        assert draws == whole[: len(draws)]
+        assert record["p_lower"] == 0 or any(n - k <= most for n, k, most in zip(draws, hits, at_half, strict=False))
+    if shift:
+        with pytest.raises(UserError, match="give rule beta_mixture"):
+            classifier.certify(images, radii, draws=3_000, rule="group_sequential")
+        with pytest.raises(UserError, match="give a multiple of 30"):
+            classifier.certify(images, radii, draws=1_000)
