@@ -23,7 +23,7 @@ from gambeson.smoothed.procedure import Ask, Procedure
 from gambeson.stats import score_bins
 
 # What another version of NumPy or SciPy may change; a certificate magnifies it, as where it searches for a maximum.
-SAME, SAME_RADIUS = 1e-9, 1e-6
+SAME, SAME_RADIUS = {"rel_tol": 1e-9}, {"rel_tol": 1e-6, "abs_tol": 1e-6}
 AT_MOST = ("radii_real",)  # an earlier version took more off for rounding, and claimed less
 GIVEN = ("evaluation", "index", "hash", "label", "seconds")  # what no procedure says
 Problem = Callable[[dict[str, Any], Tensor], str | None]  # of a record and its image (C, H, W)
@@ -34,7 +34,7 @@ class _Impossible(Exception):
 
 
 def replayer(smoothed: Smoothed, settings: dict[str, Any], values: int) -> Problem:
-    """A function that says what is wrong with a certified record; None: nothing.
+    """A function of a certified record and its image that says what is wrong with the record; None: nothing.
 
     Every field that follows from the counts, the label and the settings is made again and compared. settings: of the
     record's evaluation. values: numbers in an image. Raises RunError where what follows from the settings is not what
@@ -61,9 +61,7 @@ def _road(smoothed: Smoothed, settings: dict[str, Any], values: int) -> Road:
     radii, rule = budget["radii"], budget["rule"]
     if (error := budget.get("table_error")) is not None:
         return of_a_table(smoothed, values, same, radii, images=1, error=error, rule=rule)
-    return of_a_grid(
-        smoothed, values, same, radii, price=budget["price"], rule=rule, stop_wrong=budget["stop_wrong"]
-    )  # fmt: skip
+    return of_a_grid(smoothed, values, same, radii, price=budget["price"], rule=rule, stop_wrong=budget["stop_wrong"])
 
 
 def _problem(road: Road, classes: int, record: dict[str, Any], pixels: Tensor) -> str | None:
@@ -143,5 +141,5 @@ def _alike(given: Any, made: Any, same: Callable[[float, float], bool]) -> bool:
     return bool(given == made)
 
 
-def _same(within: float, less_too: bool, given: float, made: float) -> bool:
-    return (less_too and 0 <= given <= made) or isclose(given, made, rel_tol=within, abs_tol=within)
+def _same(within: dict[str, float], less_too: bool, given: float, made: float) -> bool:
+    return (less_too and 0 <= given <= made) or isclose(given, made, **within)
