@@ -163,6 +163,12 @@ def test_settings_that_do_not_fit_are_found_out(evidence, field: str, value) -> 
         evidence.by({**evidence.settings, field: value})
 
 
+def test_noise_of_another_generator_is_evidence_too(made) -> None:
+    fixed = made["fixed"]
+    problem = fixed.by({name: value for name, value in fixed.settings.items() if name != "generator"})
+    assert not any(map(problem, fixed.records, fixed.data.pixels()))
+
+
 def test_looks_chosen_afterwards_are_found_out(made) -> None:
     settings = made["grid"].settings
     budget = {**settings["budget"], "looks": settings["budget"]["looks"][1:]}
