@@ -144,7 +144,7 @@ class Writer:
         another one. flags: the doubts about the model, kept with the evaluation.
         """
         settings = check_settings(kind, settings)
-        name = f"{kind}-{fingerprint([kind, settings, data])[:12]}"
+        name = evaluation_id(kind, settings, data)
         path = self.run.path / "evaluations" / f"{name}.json"
         if not path.exists():
             fields: dict[str, Any] = {
@@ -188,6 +188,10 @@ class Evaluation:
             raise UserError(f"evaluation {self.id}: image {record['index']} is recorded already; indices are unique")
         append(self.file, as_line(record).encode())
         self.done.add(record["index"])
+
+
+def evaluation_id(kind: str, settings: dict[str, Any], data: dict[str, Any]) -> str:
+    return f"{kind}-{fingerprint([kind, settings, data])[:12]}"
 
 
 def fingerprint(value: Any) -> str:

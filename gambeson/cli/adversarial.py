@@ -58,7 +58,7 @@ def _load(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def here(form: dict[str, Any], model: nn.Module) -> Form:
+def form_here(form: dict[str, Any], model: nn.Module) -> Form:
     """The form on this machine: fresh noise is another sample, not another claim about the same bits."""
     return Form(**{**form, "threads": torch.get_num_threads(), "device": device_of(model).type})
 
@@ -80,7 +80,7 @@ def rejudge(target: Target, classes: int) -> Callable[[dict[str, Any], int], int
             target.data,
             noise=settings["noise"],
             seed=settings["seed"],
-            form=here(settings["form"], target.model),
+            form=form_here(settings["form"], target.model),
             classes=classes,
         )
         image = kept["x_adv"][int(rows[0])]

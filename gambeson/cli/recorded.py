@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from gambeson.cli.progress import progress
 from gambeson.cli.target import Target
@@ -31,11 +32,7 @@ def record(
     watch = watch or accuracy()
     with target.run.writing() as writer:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        device = device_of(target.model)
-        form = evaluation.settings["form"] if evaluation.kind == "certified" else {}
-        threads = form.get("threads", torch.get_num_threads())
-        kind = kind_of_machine(str(device), form.get("compiled", False))
-        machine = {"device": device.type, "threads": threads, **kind}
+        machine = machine_of(target.model, evaluation.settings["form"] if evaluation.kind == "certified" else {})
         flags = [{"flag": flag.name, "message": flag.message} for flag in evaluation.flags]
         writing = writer.evaluation(
             evaluation.kind, evaluation.settings, target.describe(), len(target.data), command(), now, machine, flags
@@ -50,6 +47,12 @@ def record(
                 tick(done + count, **watch(line))
         partial.forget()
     return writing.id
+
+
+def machine_of(model: nn.Module, form: dict[str, Any]) -> dict[str, Any]:
+    """What the last bits of the model's logits depend on here, beside its form, of which an attack has none."""
+    device, threads = device_of(model), form.get("threads", torch.get_num_threads())
+    return {"device": device.type, "threads": threads, **kind_of_machine(str(device), form.get("compiled", False))}
 
 
 def accuracy() -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -63,23 +63,44 @@ def _verify(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from gambeson.cli.adversarial import here
+    from gambeson.cli.adversarial import form_here
+    from gambeson.cli.recorded import machine_of
     from gambeson.evaluation.plan import inspect
+    from gambeson.evaluation.replayed import replayer
     from gambeson.evaluation.smoothing import smooth
-    from gambeson.evaluation.verified import on_fresh_noise, recomputer
+    from gambeson.evaluation.verified import on_fresh_noise
+    from gambeson.inference import Form
+    from gambeson.records import evaluation_id
 
     settings, records = evaluation["settings"], found.run.records(evaluation["id"])
+    where = f"{found.run.path}, {evaluation['id']}"
+    if evaluation["id"] != (name := evaluation_id(evaluation["kind"], settings, evaluation["data"])):
+        raise RunError(f"{where}: its settings and data are not those that its id is made of (they give {name})")
+    made, now = evaluation["machine"] or {}, machine_of(found.model, settings["form"])
+    if settings["budget"] == "exact" and made != now:
+        differs = [f"{name} {made.get(name)} (here {value})" for name, value in now.items() if made.get(name) != value]
+        raise UserError(
+            f"{where}: every noisy copy is counted again and must vote as it did, as the last bits of logits decide; "
+            f"they may differ here, as the copies were counted with {', '.join(differs)}: verify them there"
+        )
     rows = {index: row for row, index in enumerate(data.indices.tolist())}
-    hashes = data.hashes()
+    hashes, labels = data.hashes(), data.labels.tolist()
     classes, _ = inspect(found.model, data)
-    form = here(settings["form"], found.model)
+    form = Form(**settings["form"]) if made == now else form_here(settings["form"], found.model)
     smoothed = smooth(found.model, data, noise=settings["noise"], seed=settings["seed"], form=form, classes=classes)
-    where, problem = f"{found.run.path}, {evaluation['id']}", recomputer(smoothed, settings, data.images[0].numel())
+    if made == now and smoothed.base.positions != (positions := settings.get("positions", "alike")):
+        raise RunError(f"{where}: positions is {positions}, the rows of a call are {smoothed.base.positions}")
+    try:
+        problem = replayer(smoothed, settings, data.images[0].numel())
+    except RunError as error:
+        raise RunError(f"{where}: {error}") from None
     for record in records:
         index = record["index"]
         if index not in rows or hashes[rows[index]] != record["hash"]:
             raise RunError(f"{where}: image {index} is not the one of {data.name} {data.split} (its hash differs)")
-        if wrong := problem(record):
+        if labels[rows[index]] != record["label"]:
+            raise RunError(f"{where}: image {index} is of class {labels[rows[index]]}, not {record['label']}")
+        if wrong := problem(record, data.pixels([rows[index]])[0]):
             raise RunError(f"{where}: image {index}: {wrong}")
     claims = [record for record in records if record["predict"] != -1]
     generator = np.random.default_rng(seed)

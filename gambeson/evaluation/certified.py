@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from gambeson.data import Pairs, examples
 from gambeson.engines import Over
@@ -106,10 +106,18 @@ def certified(
             road = of_a_grid(smoothed, values, same, radii, price=price, rule=rule, stop_wrong=stop_wrong)
         else:
             road = of_a_table(smoothed, values, same, radii, images=len(data), error=table_error, rule=rule)
-    settings = {
+    settings = settings_of(smoothed, road, values)
+    tried = partial(pilot, smoothed, data, draws=road.settings["draws"], select_draws=road.settings["select_draws"])
+    tried = partial(tried, plan=road.table or road.plan, stop_wrong=stop_wrong)
+    return Evaluation("certified", settings, data, road.company, Judge(smoothed, road.begin), flags, tried, road.table)
+
+
+def settings_of(smoothed: Smoothed, road: Road, values: int) -> dict[str, Any]:
+    """All that a certified evaluation says of itself; values: numbers in an image."""
+    return {
         "noise": smoothed.noise.noise.name,
         **road.settings,
-        "seed": seed,
+        "seed": smoothed.seed,
         "block": BLOCK,
         "generator": GENERATOR,
         "form": smoothed.base.form.settings(),
@@ -117,6 +125,3 @@ def certified(
         "tau": smoothed.tau(values),
         "rounding_distance": smoothed.rounding_distance(values),
     }
-    tried = partial(pilot, smoothed, data, draws=road.settings["draws"], select_draws=road.settings["select_draws"])
-    tried = partial(tried, plan=road.table or road.plan, stop_wrong=stop_wrong)
-    return Evaluation("certified", settings, data, road.company, Judge(smoothed, road.begin), flags, tried, road.table)

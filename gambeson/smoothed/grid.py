@@ -47,16 +47,6 @@ def grid(smoothed: "Smoothed", pixels: Tensor, *, select_draws: int, plan: Plan,
     return fields | {"reason": WRONG} if stopped == "wrong" else fields
 
 
-def replay(plan: Plan, looks: Sequence[Sequence[int]]) -> int | None:
-    """How many thresholds the recorded looks (draws, hits) certify; None where they are not looks of the plan."""
-    if [draws for draws, _ in looks] != list(plan.looks[: len(looks)]):
-        return None
-    level = 0
-    for look, (draws, hits) in enumerate(looks):
-        level = plan.level(look, draws - hits, level)
-    return level
-
-
 def thresholds(smoothed: "Smoothed", radii: Sequence[float], values: int) -> list[float]:
     """The least probability of the selected class from which each radius follows, by the tight certificate, tau added.
 

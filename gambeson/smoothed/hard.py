@@ -70,8 +70,11 @@ class Smoothed:
         return int(counts.classes.argmax()) if tied <= alpha else ABSTAIN
 
     def draws(self, asked: int) -> int:
-        """How many noisy copies are looked at where `asked` would do: every one that there is, if they are so few."""
-        return self.noise.states or asked
+        """How many noisy copies are looked at where `asked` would do: every one that there is, if they are so few, and
+        whole calls where rows differ.
+        """
+        whole = self.base.form.batch if self.base.positions == "mixture" else 1
+        return self.noise.states or -(-asked // whole) * whole
 
     def bounds(self, counts: NDArray[np.int64], selected: int, draws: int, alpha: float, values: int) -> Bounds:
         """Bounds at `alpha` on the selected class, alone and against all others, moved outward by tau."""

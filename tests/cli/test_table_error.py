@@ -84,7 +84,7 @@ def test_it_is_verified_and_a_forged_range_is_noticed(done, gambeson, run: Path)
     (run / "records.jsonl").write_text("\n".join(lines) + "\n")
     forged = gambeson("verify", run, "--images", 10, "--draws", 500, "--seed", 5)
     assert forged.status == 1
-    assert "its undecided radii are [], its looks leave [0" in forged.err
+    assert "undecided is [], its counts give [0" in forged.err
 
 
 def test_report_and_summary_hold_the_ranges(done, gambeson, run: Path, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """gambeson verify: a run folder is evidence."""
 
 import json
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +38,11 @@ def test_soft_certificates_stand_too_and_an_evaluation_without_claims_is_no_obst
 
 @pytest.mark.parametrize(
     ("old", "new", "words"),
-    [('"p_lower":0.', '"p_lower":0.9999', "p_lower is"), ('"hash":"', '"hash":"0', "its hash differs")],
+    [
+        ('"p_lower":0.', '"p_lower":0.9999', "p_lower is"),
+        ('"hash":"', '"hash":"0', "its hash differs"),
+        ('"label":', '"label":1', "is of class"),
+    ],
 )
 def test_a_touched_run_does_not_stand(gambeson, run, old, new, words) -> None:
     assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
@@ -45,6 +52,53 @@ def test_a_touched_run_does_not_stand(gambeson, run, old, new, words) -> None:
     done = gambeson("verify", run, *VERIFY)
     assert done.status == 1
     assert words in done.err
+
+
+def rewrite(run: Path, change: Callable[[dict], object], name: str = "") -> None:
+    """Change what the only certified evaluation says of itself; under `name`, with its records."""
+    (path,) = (run / "evaluations").glob("certified-*.json")
+    evaluation = json.loads(path.read_text())
+    change(evaluation)
+    if name:
+        records = (run / "records.jsonl").read_text()
+        (run / "records.jsonl").write_text(records.replace(evaluation["id"], name))
+        evaluation["id"] = name
+    path.write_text(json.dumps(evaluation))
+
+
+def test_settings_that_were_changed_afterwards_are_found_out(gambeson, run) -> None:
+    assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
+    rewrite(run, lambda evaluation: evaluation["settings"].update(tau=0.0))
+    done = gambeson("verify", run, *VERIFY)
+    assert done.status == 1
+    assert "are not those that its id is made of (they give certified-" in done.err
+    rewrite(run, lambda evaluation: None, re.findall(r"they give (certified-\w+)", done.err)[0])
+    done = gambeson("verify", run, *VERIFY)
+    assert done.status == 1
+    assert "the settings are not consistent: tau is 0.0" in done.err
+
+
+def test_rows_that_are_said_to_differ_here_and_do_not_are_found_out(gambeson, run) -> None:
+    assert gambeson("certify", run, *CERTIFY[:2], "--draws", 600, "--batch", 200, "--limit", 3, *FIXED).status == 0
+    rewrite(run, lambda evaluation: evaluation["settings"].update(positions="mixture"))
+    name = re.findall(r"they give (certified-\w+)", gambeson("verify", run, *VERIFY).err)[0]
+    rewrite(run, lambda evaluation: None, name)
+    done = gambeson("verify", run, *VERIFY)
+    assert done.status == 1
+    assert "positions is mixture, the rows of a call are alike" in done.err
+    rewrite(run, lambda evaluation: evaluation["machine"].update(unit="another"))  # where they may differ
+    assert gambeson("verify", run, *VERIFY).status == 0
+
+
+def test_exact_counts_are_verified_on_their_kind_of_machine_only(gambeson, run) -> None:
+    assert gambeson("certify", run, "--noise", "splitting:0.5", "--limit", 10).status == 0
+    done = gambeson("verify", run, *VERIFY)
+    assert done.status == 0, done.err
+    assert "0 of 10 claims are rejected (0 allowed)" in done.out
+    rewrite(run, lambda evaluation: evaluation["machine"].update(unit="another", threads=64))
+    done = gambeson("verify", run, *VERIFY)
+    assert done.status == 2
+    assert "threads 64 (here 1), unit another (here " in done.err
 
 
 def test_what_cannot_be_verified_is_said(gambeson, run) -> None:
