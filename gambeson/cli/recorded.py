@@ -4,6 +4,7 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,10 @@ def record(
         with progress(title, len(target.data), done=done) as tick:
             tell = functools.partial(tick, done)
             lines = evaluation.records(set(writing.done), engine, partial.read(), partial.keep, tell)
-            for count, line in enumerate(lines, start=1):
-                writing.append(line)
-                tick(done + count, **watch(line))
+            with closing(lines):  # an engine's processes leave with it, wherever a Ctrl-C comes
+                for count, line in enumerate(lines, start=1):
+                    writing.append(line)
+                    tick(done + count, **watch(line))
         partial.forget()
     return writing.id
 

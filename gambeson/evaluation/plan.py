@@ -1,7 +1,7 @@
 """What every evaluation is: settings, flags, and records that come one by one; nothing is written here."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,7 @@ class Evaluation:
         partial: Iterable[dict[str, Any]] = (),
         keep: Keep = lambda counts: None,
         tell: Callable[[str], None] = lambda word: None,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Records of every example whose stable index is not in `done`, as the engine gets them done.
 
         keep: is given what was counted of images that are not finished yet, slice by slice, as JSON; partial: all that

@@ -132,12 +132,14 @@ def test_no_workers_are_refused() -> None:
 
 PARENT = """
 import sys
+from contextlib import closing
 sys.path.insert(0, {folder!r})
 from judges import Squares, batches, sleep_long
 from gambeson.engines.local import Local
 if __name__ == "__main__":
-    for judged in Local(2)(Squares(sleep_long), batches()):
-        print(judged.found[0]["process"], flush=True)
+    with closing(Local(2)(Squares(sleep_long), batches())) as found:
+        for judged in found:
+            print(judged.found[0]["process"], flush=True)
 """
 
 

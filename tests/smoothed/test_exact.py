@@ -141,7 +141,7 @@ def test_the_classifier_for_production_answers_always_and_the_same() -> None:
     found = one.certify(images)
     assert found.predict.tolist() == one.predict(images, draws=3).tolist() == other.predict(images).tolist()
     assert found.predict.min() >= 0
-    assert found.radius.tolist() == [record["radii"]["splitting_l1"] for record in found.records]
+    assert found.radius_on_lattice.tolist() == [record["radii"]["splitting_l1"] for record in found.records]
     assert found.radius.max() > 0
 
 
