@@ -22,6 +22,7 @@ from gambeson.smoothed.soft_fixed import largest_soft_radii, soft_fixed
 from gambeson.stats import Plan, Table, attainable, score_bins, table
 
 COMPANY = 32  # images whose draws share calls, where each needs few
+FEW = 20_000  # draws that images share calls for, where each gets the same number
 Begin = Callable[[Tensor, int, int | None], Procedure]  # pixels, label, the look up to which it goes
 
 
@@ -44,7 +45,8 @@ def every_copy(smoothed: Smoothed) -> Road:
 def full(smoothed: Smoothed, values: int, same: dict[str, Any]) -> Road:
     """`same`: draws, select_draws, alpha of every image."""
     largest = smoothed.largest_radii(same["draws"], same["alpha"], values)
-    return Road(partial(_fixed, smoothed, same), {"budget": "fixed", **same, "max_radius": largest})
+    settings = {"budget": "fixed", **same, "max_radius": largest}
+    return Road(partial(_fixed, smoothed, same), settings, max(1, min(COMPANY, FEW // same["draws"])))
 
 
 def soft(smoothed: Smoothed, values: int, same: dict[str, Any]) -> Road:
