@@ -65,16 +65,17 @@ def attack(
     from gambeson.cli.recorded import record
     from gambeson.cli.target import numbers
     from gambeson.evaluation import attacked
+    from gambeson.evaluation.budgets import predict_budget
     from gambeson.noise import parse
 
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     radii = numbers(eps, "--eps")
     form = None
     if noise:
+        parse(noise)
+        predict_budget(predict_draws, predict_alpha)
         asked = wishes(dtype, memory, batch, threads, compiled)
         form = form_for(found, asked, draws=len(found.data) * predict_draws * len(radii))
-    if noise:
-        parse(noise)
     kept = [Adversarial(found.run.path, keep) for _ in radii]
     plans = [
         attacked(

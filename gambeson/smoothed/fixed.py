@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from gambeson.smoothed.procedure import ABSTAIN, Ask, Procedure
+from gambeson.smoothed.claim import claim
+from gambeson.smoothed.procedure import Ask, Procedure
 
 if TYPE_CHECKING:
     from gambeson.smoothed.hard import Smoothed
@@ -21,18 +22,7 @@ def fixed(smoothed: "Smoothed", pixels: Tensor, *, select_draws: int, draws: int
     estimate = yield Ask("estimate", 0, draws)
     selected = int(select.classes.argmax())
     bounds = smoothed.bounds(estimate.classes, selected, draws, alpha, pixels.numel())
-    radii = smoothed.radii(bounds)
-    abstains = bounds.one_sided <= 0.5
-    return {
-        "predict": ABSTAIN if abstains else selected,
-        "reason": "p_lower <= 1/2" if abstains else None,
-        "selected": selected,
-        "select_counts": select.classes.tolist(),
-        "counts": estimate.classes.tolist(),
-        "nonfinite": estimate.nonfinite,
-        "p_lower": bounds.one_sided,
-        "p_lower_two_sided": bounds.lower,
-        "p_upper_two_sided": bounds.upper,
-        "radii": radii,
-        "radii_real": smoothed.real_radii(pixels, radii),
-    }
+    return claim(
+        smoothed, pixels, selected, select, estimate, p_lower=bounds.one_sided, radii=smoothed.radii(bounds),
+        reason="p_lower <= 1/2" if bounds.one_sided <= 0.5 else None, two_sided=(bounds.lower, bounds.upper),
+    )  # fmt: skip

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from gambeson.errors import UserError
 from gambeson.sampling import Counts
-from gambeson.smoothed.procedure import ABSTAIN, Ask, Procedure
+from gambeson.smoothed.claim import claim
+from gambeson.smoothed.procedure import Ask, Procedure
 from gambeson.stats import Plan
 
 if TYPE_CHECKING:
@@ -84,19 +85,8 @@ def of_level(
 ) -> dict[str, Any]:
     """The fields of a record whose image certifies the first `level` thresholds."""
     p_lower = smoothed.less_tau(plan.thresholds[level - 1], pixels.numel()) if level else 0.0
-    radii = smoothed.one_sided_radii(p_lower)
-    return {
-        "predict": selected if level else ABSTAIN,
-        "reason": None if level else "no radius of the grid is certified",
-        "selected": selected,
-        "select_counts": select.classes.tolist(),
-        "counts": found.classes.tolist(),
-        "nonfinite": found.nonfinite,
-        "draws": found.draws,
-        "p_lower": p_lower,
-        "p_lower_two_sided": None,
-        "p_upper_two_sided": None,
-        "radii": radii,
-        "radii_real": smoothed.real_radii(pixels, radii),
-        "radius_kind": "grid",
-    }
+    fields = claim(
+        smoothed, pixels, selected, select, found, p_lower=p_lower, radii=smoothed.one_sided_radii(p_lower),
+        reason=None if level else "no radius of the grid is certified",
+    )  # fmt: skip
+    return fields | {"draws": found.draws, "radius_kind": "grid"}

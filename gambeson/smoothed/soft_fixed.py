@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gambeson.smoothed.procedure import ABSTAIN, Ask, Procedure
+from gambeson.smoothed.claim import claim
+from gambeson.smoothed.procedure import Ask, Procedure
 from gambeson.stats import betting, score_bins
 
 if TYPE_CHECKING:
@@ -33,22 +34,11 @@ def soft_fixed(smoothed: "Smoothed", pixels: Tensor, *, select_draws: int, draws
     if estimate.scores is None:
         raise ValueError("soft_fixed asked for scores and was sent none")
     p_lower = mean_score_bound(smoothed, estimate.scores, alpha, pixels.numel())
-    radii = smoothed.one_sided_radii(p_lower)
-    abstains = p_lower <= 0.5
-    return {
-        "predict": ABSTAIN if abstains else selected,
-        "reason": "p_lower <= 1/2" if abstains else None,
-        "selected": selected,
-        "select_counts": select.classes.tolist(),
-        "counts": estimate.classes.tolist(),
-        "nonfinite": estimate.nonfinite,
-        "scores": estimate.scores.tolist(),
-        "p_lower": p_lower,
-        "p_lower_two_sided": None,
-        "p_upper_two_sided": None,
-        "radii": radii,
-        "radii_real": smoothed.real_radii(pixels, radii),
-    }
+    fields = claim(
+        smoothed, pixels, selected, select, estimate, p_lower=p_lower, radii=smoothed.one_sided_radii(p_lower),
+        reason="p_lower <= 1/2" if p_lower <= 0.5 else None,
+    )  # fmt: skip
+    return fields | {"scores": estimate.scores.tolist()}
 
 
 def mean_score_bound(smoothed: "Smoothed", scores: NDArray[np.int64], alpha: float, values: int) -> float:
