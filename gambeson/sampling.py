@@ -121,7 +121,7 @@ def counts(
             torch.div(torch.from_numpy(call.cells).to(device), noise.unit, out=images)
             coming = start()  # from here on `cells` is written again
             logits = served(images)[call.first : call.first + len(call.owner)]
-            owner = torch.from_numpy(call.owner).to(device)
+            owner = torch.from_numpy(call.owner).to(device, non_blocking=True)
             _add_votes(total, logits, owner, classes)
             if wanted:
                 _add_scores(scores, logits, owner, named)
@@ -206,7 +206,7 @@ def _add_votes(total: Tensor, logits: Tensor, owner: Tensor, classes: int) -> No
     if logits.shape[1] != classes:
         raise UserError(f"the model gives {logits.shape[1]} logits, the data has {classes} classes; they must agree")
     winner = torch.where(torch.isfinite(logits).all(1), logits.argmax(1), classes)
-    winner += owner.to(winner.device, non_blocking=True) * (classes + 1)
+    winner += owner * (classes + 1)
     total.scatter_add_(0, winner, torch.ones_like(winner))
 
 

@@ -11,6 +11,15 @@ from torch import Tensor
 from gambeson.inference.served import Served
 
 
+def refusal(served: Served, images: Tensor) -> str | None:
+    """Why this form may not be sampled, in words; None: it may. `images`: as `rows_are_independent`."""
+    if not rows_are_independent(served, images):
+        return "an image's logits change when the other rows of its call change"
+    if not ends_in_float32(served, images):
+        return "its logits are bfloat16, in which ties are common: the model does not end in a torch.nn.Linear"
+    return None
+
+
 def rows_are_independent(served: Served, images: Tensor) -> bool:
     """Whether the logits of a call's rows stay bit-identical when other rows are replaced, for every pair of rows.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gambeson.errors import UserError, first_line
-from gambeson.inference.eligible import ends_in_float32, positions_are_alike, rows_are_independent
+from gambeson.inference.eligible import positions_are_alike, refusal
 from gambeson.inference.fold import foldable
 from gambeson.inference.form import Dtype, Form, Memory
 from gambeson.inference.rate import images_per_second
@@ -143,12 +143,8 @@ class _Search:
         mixture = None
         while (best := self.best) is not None:
             served = serve(self.model, best.form)
-            why = None
-            if not rows_are_independent(served, self.images):
-                why = "an image's logits change when the other rows of its call change"
-            elif not ends_in_float32(served, self.images):
-                why = "its logits are bfloat16, in which ties are common: its last layer is no torch.nn.Linear"
-            elif not positions_are_alike(served, self.images):
+            why = refusal(served, self.images)
+            if why is None and not positions_are_alike(served, self.images):
                 why, mixture = "an image's logits depend on its row", mixture or best.form
             if why is None:
                 return best.form

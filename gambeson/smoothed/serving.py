@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from gambeson.errors import UserError, first_line
 from gambeson.inference import Form, Served, serve
-from gambeson.inference.eligible import ends_in_float32, positions_are_alike, rows_are_independent
+from gambeson.inference.eligible import positions_are_alike, refusal
 from gambeson.models.modes import device_of
 from gambeson.noise import lattice, parse
 from gambeson.smoothed.hard import Smoothed
@@ -26,16 +26,10 @@ def smooth(
     probe = torch.cat([images[:2], 1 - images[:2]])  # negatives, so that one image is enough
     served = _running(model, [form] if form else default_forms(model), probe)
     probe = probe.to(served.form.device)
-    remedy = "certify in another form (--dtype float32, --memory contiguous, another --batch)"
-    if not rows_are_independent(served, probe):
+    if why := refusal(served, probe):
         raise UserError(
-            f"the form {served.form} is not eligible: an image's logits change when the other rows of the call "
-            f"change; {remedy}, or remove from the model what mixes the images of a batch"
-        )
-    if not ends_in_float32(served, probe):
-        raise UserError(
-            f"the form {served.form} is not eligible: its logits are bfloat16, in which ties are common, because the "
-            f"model does not end in a torch.nn.Linear; {remedy}"
+            f"the form {served.form} is not eligible: {why}; certify in another form (--dtype float32, --memory "
+            "contiguous, another --batch), or remove from the model what mixes the images of a batch"
         )
     if not positions_are_alike(served, probe):
         served = replace(served, positions="mixture")
