@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from gambeson.engines.local import Local
     from gambeson.evaluation.pilot import Estimate
 
-WORTH = 30.0  # seconds of work in one process, from which starting others pays
-
 
 def check_engine(name: str, workers: int | None, ray_address: str | None) -> None:
     if name not in ("local", "ray"):
@@ -32,7 +30,9 @@ def processes(name: str, workers: int | None, form: dict[str, Any], estimate: "E
     """
     if workers is not None or name == "ray":
         return workers or 1
-    return places(form) if estimate is not None and estimate.seconds > WORTH else 1
+    from gambeson.inference.trial import PROCESSES_FROM
+
+    return places(form) if estimate is not None and estimate.seconds > PROCESSES_FROM else 1
 
 
 def places(form: dict[str, Any]) -> int:

@@ -19,13 +19,13 @@ from gambeson.inference.fold import foldable
 from gambeson.inference.form import Dtype, Form, Memory
 from gambeson.inference.rate import images_per_second
 from gambeson.inference.served import serve
-from gambeson.machine import cores
 from gambeson.types import Classifier
 
 PATIENCE = 20.0  # no further form is tried after so many seconds, compiling apart
 GAIN = 1.05  # what differs less is taken for noise
 MOST_ROWS = 8192  # of a call: to a model that takes next to no time any doubling is a gain, until the memory is full
 TRIAL_FROM = 10.0  # seconds of work ahead in the plain form, below which no other is tried
+PROCESSES_FROM = 30.0  # seconds of work ahead in one process, from which starting others pays
 COMPILE_FROM = 200.0  # seconds of work ahead from which compiling for some 10 to 30 of them may pay
 
 
@@ -79,7 +79,7 @@ def choose(
     search.kinds(device, draws)
     if search.seconds(draws) > TRIAL_FROM:
         search.batches()
-        search.threads()
+        search.threads(draws)
         search.compiling(draws)
     return Trial(search.eligible(), tuple(search.tried))
 
@@ -97,7 +97,7 @@ class _Search:
         module, asked = isinstance(self.model, nn.Module), self.asked
         dtypes = [asked.dtype] if asked.dtype else get_args(Dtype) if module else ("float32",)
         memories = [asked.memory] if asked.memory else get_args(Memory)[::-1] if module else ("contiguous",)
-        threads = asked.threads or (1 if device == "cpu" else torch.get_num_threads())
+        threads = asked.threads or torch.get_num_threads()
         for dtype, memory in product(dtypes, memories):
             form = Form(dtype, memory, asked.batch or Form.batch, threads, device, compiled=bool(asked.compiled))
             folded = foldable(self.model) and self.add(replace(form, folded=True))
@@ -120,13 +120,17 @@ class _Search:
                 if self.best.form.batch != start:
                     return
 
-    def threads(self) -> None:
-        """One thread in each of as many processes as there are cores, or all cores for one process."""
-        found = cores()
-        if self.asked.threads is None and self.best is not None and self.best.form.device == "cpu" and found > 1:
-            alone = self.best
-            if self.add(replace(alone.form, threads=found)) and _rate(self.tried[-1]) < GAIN * found * _rate(alone):
-                self.tried[-1] = replace(self.tried[-1], refused=f"{found} processes of one thread do more")
+    def threads(self, draws: int) -> None:
+        """All threads in one process, or one in each of as many processes, where the work is worth starting them."""
+        together = self.best
+        if self.asked.threads is not None or together is None or together.form.device != "cpu":
+            return
+        count = together.form.threads
+        if count == 1 or self.seconds(draws) <= PROCESSES_FROM or not self.add(replace(together.form, threads=1)):
+            return
+        if _rate(together) < GAIN * count * _rate(self.tried[-1]):
+            why = f"{count} processes of one thread do more"
+            self.tried = [replace(o, refused=o.refused or why) if o.form.threads > 1 else o for o in self.tried]
 
     def compiling(self, draws: int) -> None:
         may = self.asked.compiled is None and isinstance(self.model, nn.Module)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import pytest
 
 from gambeson import cli
-from gambeson.cli import workers
 from gambeson.inference import rate, trial
 
 
@@ -63,7 +62,7 @@ def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process no trial finds another form, and no other processes are started, because the machine is slow."""
     monkeypatch.setattr(rate, "SECONDS", 0.0)
     monkeypatch.setattr(trial, "TRIAL_FROM", 1e9)
-    monkeypatch.setattr(workers, "WORTH", inf)
+    monkeypatch.setattr(trial, "PROCESSES_FROM", inf)
 
 
 @pytest.fixture(scope="session")

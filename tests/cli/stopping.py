@@ -19,6 +19,7 @@ CONTEXT.set_forkserver_preload(["torch", "gambeson.cli.recorded", "gambeson.engi
 KILLED = -signal.SIGKILL
 # Decided by the user, not by the clock: two runs are the same only in the same form.
 FORM = ("--dtype", "float32", "--memory", "contiguous", "--batch", 200, "--threads", 1, "--no-compile")
+PACE = 0.01  # seconds that a command which is to be stopped rests before a slice, lest it be done before the signal
 
 
 def certify(
@@ -28,9 +29,10 @@ def certify(
     workers: int = 1,
     file_size: int | None = None,
     command: str = "certify",
+    pace: float = 0.0,
 ) -> Any:
     """Begin `gambeson certify RUN WORDS`, or another command, with slices of that length; `log(run)` has its words."""
-    process = CONTEXT.Process(target=_begin, args=([command, run, *words], slice_seconds, workers, file_size))
+    process = CONTEXT.Process(target=_begin, args=([command, run, *words], slice_seconds, workers, file_size, pace))
     process.start()
     return process
 
@@ -45,7 +47,7 @@ def stop(
     """Begin, wait until `images` are certified and new counts are there, and `seconds` more; send the signals; the exit
     status.
     """
-    before, process = size(run), certify(run, words, **options)
+    before, process = size(run), certify(run, words, **{"pace": PACE, **options})
     wait(lambda: (size(run) > before and certified(run) >= images) or not process.is_alive())
     time.sleep(seconds)
     for each in signals:
@@ -86,7 +88,7 @@ def records(run: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in record.items() if k != "seconds"} for record in found]
 
 
-def _begin(words: list, slice_seconds: float, workers: int, file_size: int | None) -> None:
+def _begin(words: list, slice_seconds: float, workers: int, file_size: int | None, pace: float) -> None:
     from gambeson import cli
     from gambeson.engines import here
     from gambeson.engines.local import Local
@@ -96,7 +98,7 @@ def _begin(words: list, slice_seconds: float, workers: int, file_size: int | Non
     os.dup2(file, 1)
     os.dup2(file, 2)
     engine = functools.partial(here, slice_seconds=slice_seconds) if workers == 1 else Local(workers, slice_seconds)
-    cli.certify.engine_for = lambda *chosen: engine
+    cli.certify.engine_for = lambda *chosen: lambda judge, take: engine(judge, lambda: time.sleep(pace) or take())
     if file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     sys.argv = ["gambeson", *map(str, words)]

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from gambeson.cli import workers
 from gambeson.cli.budget import choose_budget
 from gambeson.cli.estimate import in_words
 from gambeson.cli.workers import engine_for, processes
@@ -12,6 +11,7 @@ from gambeson.engines import Batch
 from gambeson.errors import UserError
 from gambeson.evaluation import pilot
 from gambeson.evaluation.pilot import Estimate
+from gambeson.inference import trial
 from gambeson.records import Run
 
 NONE: dict = {"smoothing": "hard", "stop_wrong": False}
@@ -69,7 +69,7 @@ def test_an_estimate_in_words(estimate, options, words) -> None:
 
 def test_there_are_as_many_processes_as_find_a_place_where_the_work_is_worth_it(monkeypatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
-    monkeypatch.setattr(workers, "WORTH", 30.0)
+    monkeypatch.setattr(trial, "PROCESSES_FROM", 30.0)
     form, long, short = {"device": "cpu", "threads": 2}, Estimate(100, 1_000, 1_000), Estimate(1, 1_000, 1_000)
     assert [processes("local", None, form, estimate) for estimate in (long, short, None)] == [4, 1, 1]
     assert [processes("local", workers, form, short) for workers in (1, 3, 50)] == [1, 3, 50]

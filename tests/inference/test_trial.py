@@ -1,5 +1,7 @@
 """The trial: what the user asks for is kept, what may not be sampled is not chosen, memory that runs out is halved."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from shutil import which
 
 import pytest
@@ -21,6 +23,16 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def images() -> Tensor:
     return torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def small() -> nn.Module:
@@ -66,8 +78,8 @@ def test_the_fastest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_slow_machine_takes_the_first_form(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "PATIENCE", 0.0)
-    monkeypatch.setattr(trial, "cores", lambda: 4)
-    found = choose(small(), images(), draws=MANY)
+    with threads(2):
+        found = choose(small(), images(), draws=MANY)
     assert [(tried.form, tried.refused) for tried in found.tried] == [(found.form, None)]
 
 
@@ -127,6 +139,16 @@ class Viewing(nn.Module):
 def test_forms_in_which_a_model_does_not_run_are_passed_over() -> None:
     found = choose(Viewing().eval(), images(), draws=MANY)
     assert (found.form.memory, found.form.folded) == ("contiguous", False)
+
+
+def test_one_thread_a_process_is_for_work_that_other_processes_are_started_for(monkeypatch) -> None:
+    """Two threads do 1.5 times the work of one, two processes twice: but for 20 seconds nobody starts another."""
+    monkeypatch.setattr(trial, "images_per_second", lambda served, images: {1: 1000.0, 2: 1500.0}[served.form.threads])
+    with threads(2):
+        assert choose(small(), images(), draws=30_000).form.threads == 2
+        assert choose(small(), images(), draws=30_000_000).form.threads == 1
+        monkeypatch.setattr(trial, "images_per_second", lambda served, images: 1000.0 * served.form.threads**1.2)
+        assert choose(small(), images(), draws=30_000_000).form.threads == 2
 
 
 def test_a_callable_has_one_form() -> None:
