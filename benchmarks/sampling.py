@@ -1,149 +1,175 @@
 """How much of a model's plain inference rate the sampling loop keeps, and that its memory does not grow with draws.
 
-    python benchmarks/sampling.py --out results/benchmarks/sampling.json
+    python benchmarks/sampling.py results/mnist-lenet/mnist-noisy-0.50 results/cifar10-resnet20/noisy-0.50 \\
+        --out results/benchmarks
 
-Plain: the same served model, same form, called on one fixed batch in inference mode; the best batch of those
-tried. Loop: `gambeson.sampling.count`, noise and counting included, at its own best batch. Noise: the draws of the
-loop's noise alone. Loop without model: around one that answers at once. They alternate within one
-run, so that the machine's drift hits them alike; medians, and the ratio of loop to plain, are printed. Peak memory is
-measured in a fresh process for each number of draws.
+Every run is served in the form that the trial finds for it, in each number format: in one process on all threads, in as
+many processes of one thread, and in one process that leaves a core to the noise. Plain: the served model, called on one
+batch again and again. Loop: `gambeson.sampling.count`, noise and counting included. Noise: the loop's noise alone. Loop
+without model: around one that answers at once. They take turns, all processes at the same thing, so that the machine's
+drift hits them alike; medians over the rounds, rates summed over processes. Peak memory is that of a fresh process for
+each number of draws.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from statistics import median
 from time import perf_counter
+from typing import Any, get_args
 
 import torch
-from _written import origin
+from _written import markdown, origin
 
 from gambeson.allocator import keep_freed_memory
 from gambeson.inference import Dtype, Form, Served, serve
+from gambeson.inference.trial import Asked, choose
 from gambeson.keys import stream
-from gambeson.models import build
+from gambeson.models import load
 from gambeson.noise import lattice, parse
+from gambeson.records import Run
 from gambeson.sampling import BLOCK, count
 from gambeson.training.cost import peak_memory
 
-NETS = {"lenet": ("mnist", (1, 28, 28)), "resnet20": ("cifar10", (3, 32, 32))}
-BATCHES = (100, 200, 400)
+CORES = len(os.sched_getaffinity(0))
 NOISE = lattice(parse("gaussian:0.5"), 255)
+Shape = tuple[int, ...]
 
 
-def served(net: str, batch: int, dtype: Dtype) -> Served:
-    torch.manual_seed(0)
-    model = build(net, classes=10, shape=NETS[net][1])
-    return serve(model, Form(dtype, "channels_last", batch, torch.get_num_threads(), "cpu"))
-
-
-def plain_rate(model: Served, shape: tuple[int, int, int], seconds: float) -> float:
-    images, calls = model.form.zeros(shape).copy_(torch.rand(model.form.batch, *shape)), 0
+def plain_rate(served: Served, shape: Shape, seconds: float) -> float:
+    images, calls = served.form.zeros(shape).copy_(torch.rand(served.form.batch, *shape)), 0
     start = perf_counter()
     while perf_counter() - start < seconds:
-        model(images)
+        served(images)
         calls += 1
-    return calls * model.form.batch / (perf_counter() - start)
+    return calls * served.form.batch / (perf_counter() - start)
 
 
-def loop_rate(model: Served, shape: tuple[int, int, int], draws: int) -> float:
+def loop_rate(served: Served, shape: Shape, draws: int) -> float:
     image, start = torch.randint(0, 256, shape), perf_counter()
-    count(model, image, noise=NOISE, draws=draws, key=(0, "benchmark"), classes=10)
+    count(served, image, noise=NOISE, draws=draws, key=(0, "benchmark"), classes=10)
     return draws / (perf_counter() - start)
 
 
-def noise_rate(shape: tuple[int, int, int], draws: int) -> float:
+def noise_rate(shape: Shape, draws: int) -> float:
     start = perf_counter()
     for block in range(draws // BLOCK):
         NOISE.sample((BLOCK, *shape), stream(0, "noise", block))
     return draws / (perf_counter() - start)
 
 
-def compare(net: str, dtype: Dtype, seconds: float, rounds: int) -> dict[str, object]:
-    """Medians over alternating rounds; each side at the batch that is best for it."""
-    shape = NETS[net][1]
-    plain: dict[int, list[float]] = {batch: [] for batch in BATCHES}
-    loop: dict[int, list[float]] = {batch: [] for batch in BATCHES}
-    empty: dict[int, list[float]] = {batch: [] for batch in BATCHES}
-    noise: list[float] = []
-    models = {batch: served(net, batch, dtype) for batch in BATCHES}
-    for model in models.values():
-        plain_rate(model, shape, seconds / 2)  # warm up
-    for _ in range(rounds):
-        for batch, model in models.items():
-            rate = plain_rate(model, shape, seconds)
-            plain[batch].append(rate)
-            loop[batch].append(loop_rate(model, shape, max(batch, int(rate * seconds) // batch * batch)))
-            answer = torch.rand(batch, 10)
-            empty[batch].append(loop_rate(Served(model.form, lambda _, answer=answer: answer), shape, 20 * batch))
-        noise.append(noise_rate(shape, 8000))
-    best_plain = max(BATCHES, key=lambda batch: statistics.median(plain[batch]))
-    best_loop = max(BATCHES, key=lambda batch: statistics.median(loop[batch]))
-    rates = {"plain": plain[best_plain], "loop": loop[best_loop], "noise": noise, "empty": empty[best_loop]}
-    cost = {name: 1e6 / statistics.median(found) for name, found in rates.items()}
+def begin(everybody: Barrier) -> None:
+    global ready
+    ready = everybody
+    keep_freed_memory()
+
+
+def turns(served: Served, shape: Shape, seconds: float, rounds: int) -> dict[str, list[float]]:
+    """Rates of this process, which begins each turn together with the others."""
+    with served.form.threads_set():
+        plain_rate(served, shape, seconds)  # warm up
+        draws = max(served.form.batch, int(plain_rate(served, shape, seconds) * seconds))
+        answer = torch.rand(served.form.batch, 10)
+        sides = {
+            "plain": partial(plain_rate, served, shape, seconds),
+            "loop": partial(loop_rate, served, shape, draws),
+            "noise": partial(noise_rate, shape, 4_000),
+            "loop without model": partial(loop_rate, Served(served.form, lambda _: answer, served), shape, 4_000),
+        }
+        found: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(rounds):
+            for name, rate in sides.items():
+                ready.wait()
+                found[name].append(rate())
+        return found
+
+
+def compare(run: Run, dtype: Dtype, threads: int, processes: int, seconds: float, rounds: int) -> dict[str, Any]:
+    shape, model = tuple(run.header["shape"]), load(run.path / "model.safetensors")
+    form = choose(model, torch.rand(4, *shape), asked=Asked(dtype=dtype, threads=threads), draws=10**9).form
+    context = multiprocessing.get_context("spawn")
+    everybody = context.Barrier(processes, timeout=600)
+    with ProcessPoolExecutor(processes, context, begin, (everybody,)) as pool:
+        work = [pool.submit(turns, serve(model, form), shape, seconds, rounds) for _ in range(processes)]
+        each = [future.result() for future in work]
+    rates = {name: median(map(sum, zip(*(found[name] for found in each), strict=True))) for name in each[0]}
+    cost = {name: 1e6 * processes / rate for name, rate in rates.items()}
     return {
-        "model": net,
-        "dtype": dtype,
-        "threads": torch.get_num_threads(),
-        "noise_has_a_core_of_its_own": torch.get_num_threads() < len(os.sched_getaffinity(0)),
-        "plain_images_per_second": round(1e6 / cost["plain"]),
-        "plain_batch": best_plain,
-        "loop_images_per_second": round(1e6 / cost["loop"]),
-        "loop_batch": best_loop,
-        "kept": round(cost["plain"] / cost["loop"], 3),
-        "microseconds_per_image": {
-            "plain": round(cost["plain"], 2),
-            "noise": round(cost["noise"], 2),
-            "loop_without_model": round(cost["empty"], 2),
-            "loop": round(cost["loop"], 2),
-        },
+        "model": run.header["model"],
+        "run": run.path.name,
+        "form": form.settings(),
+        "processes": processes,
+        "images_per_second": {name: round(rate) for name, rate in rates.items()},
+        "kept": round(rates["loop"] / rates["plain"], 3),
+        "microseconds_per_image": {name: round(value, 2) for name, value in cost.items()},
+        "more_than_the_model_in_noise_fills": round((cost["loop"] - cost["plain"]) / cost["noise"], 2),
     }
 
 
-def peak_megabytes(net: str, draws: int) -> float:
+def peak_megabytes(run: Run, draws: int) -> float:
     """Peak resident memory of a fresh process that samples `draws` noisy images."""
-    command = [sys.executable, __file__, "--only-sample", net, str(draws)]
+    command = [sys.executable, __file__, str(run.path), "--only-sample", str(draws)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def only_sample(run: Run, draws: int) -> None:
+    keep_freed_memory()
+    loop_rate(serve(load(run.path / "model.safetensors"), Form("float32")), tuple(run.header["shape"]), draws)
+    print(peak_memory(torch.device("cpu")) / 2**20)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """µs: of one process. The last column: what the loop costs beyond the model, in fills of noise."""
+    sides = ("plain", "loop", "noise", "loop without model")
+    head = ("model", "format", "compiled", "processes x threads", "images/s, plain", "images/s, loop", "kept")
+    lines = [(*head, *(f"µs, {side}" for side in sides), "(loop - plain) / noise")]
+    for row in rows:
+        form, rates, cost = row["form"], row["images_per_second"], row["microseconds_per_image"]
+        words = (row["model"], form["dtype"], "yes" if form["compiled"] else "no")
+        words += (f"{row['processes']} x {form['threads']}", f"{rates['plain']:,}", f"{rates['loop']:,}")
+        numbers = (f"{row['kept']:.3f}", *(f"{cost[side]:.1f}" for side in sides))
+        lines.append((*words, *numbers, f"{row['more_than_the_model_in_noise_fills']:.2f}"))
+    return markdown(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--nets", nargs="*", default=list(NETS))
-    parser.add_argument("--dtypes", nargs="*", default=["float32", "bfloat16"])
-    parser.add_argument("--threads", nargs="*", type=int, default=[1, os.cpu_count() or 1])
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders with trained weights")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--dtypes", nargs="*", choices=get_args(Dtype), default=get_args(Dtype))
     parser.add_argument("--memory-draws", nargs=2, type=int, default=[1_000, 100_000])
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--only-sample", nargs=2, metavar=("NET", "DRAWS"), help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, required="--only-sample" not in sys.argv)
+    parser.add_argument("--only-sample", type=int, metavar="DRAWS", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    keep_freed_memory()
+    runs = [Run.open(path) for path in chosen.runs]
     if chosen.only_sample:
-        net, draws = chosen.only_sample
-        loop_rate(served(net, 200, "float32"), NETS[net][1], int(draws))
-        print(peak_memory(torch.device("cpu")) / 2**20)
-        return
+        return only_sample(runs[0], chosen.only_sample)
+    several = [(1, CORES), (CORES - 1, 1)] if CORES > 1 else []  # threads, processes
     rows = []
-    for threads in chosen.threads:
-        torch.set_num_threads(threads)
-        rows += [compare(net, dtype, chosen.seconds, chosen.rounds) for net in chosen.nets for dtype in chosen.dtypes]
+    for run in runs:
+        for dtype in chosen.dtypes:
+            for threads, processes in ((CORES, 1), *several):
+                rows.append(compare(run, dtype, threads, processes, chosen.seconds, chosen.rounds))
+                print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     few, many = chosen.memory_draws
-    memory = {net: [peak_megabytes(net, few), peak_megabytes(net, many)] for net in chosen.nets}
-    result = {
-        **origin(),
-        "sampling": rows,
-        "peak_megabytes": {
-            net: {f"{few} draws": round(a), f"{many} draws": round(b), "ratio": round(b / a, 3)}
-            for net, (a, b) in memory.items()
-        },
+    memory = {run.header["model"]: [peak_megabytes(run, few), peak_megabytes(run, many)] for run in runs}
+    peaks = {
+        model: {f"{few} draws": round(a), f"{many} draws": round(b), "ratio": round(b / a, 3)}
+        for model, (a, b) in memory.items()
     }
-    print(json.dumps(result, indent=1))
-    if chosen.out:
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.out.write_text(json.dumps(result, indent=1) + "\n")
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    result = {**origin(), "sampling": rows, "peak_megabytes": peaks}
+    (chosen.out / "sampling.json").write_text(json.dumps(result, indent=1) + "\n")
+    (chosen.out / "sampling.md").write_text(table(rows))
+    print((chosen.out / "sampling.md").read_text())
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_killed_at_random_moments(run: Path, words: tuple) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 @BUDGETS
 def test_killed_at_a_hundred_random_moments(run: Path, words: tuple, workers: int) -> None:
-    stopped_at_random_moments(run, words, 100 // workers**2, 0.3, workers=workers)
+    stopped_at_random_moments(run, words, 100, 0.3, workers=workers)
 
 
 @pytest.mark.parametrize(
