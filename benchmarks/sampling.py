@@ -151,7 +151,8 @@ def main() -> None:
     chosen = parser.parse_args()
     runs = [Run.open(path) for path in chosen.runs]
     if chosen.only_sample:
-        return only_sample(runs[0], chosen.only_sample)
+        only_sample(runs[0], chosen.only_sample)
+        return
     several = [(1, CORES), (CORES - 1, 1)] if CORES > 1 else []  # threads, processes
     rows = []
     for run in runs:

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from gambeson.allocator import keep_freed_memory
 from gambeson.certificates import gaussian_l2
-from gambeson.cli.options import trained_noise
 from gambeson.data import load
 from gambeson.evaluation import certified
 from gambeson.inference import Form
@@ -35,6 +34,7 @@ from gambeson.jsonl import as_line
 from gambeson.models import load as load_model
 from gambeson.records import Run
 from gambeson.reports.numbers import down
+from gambeson.smoothed.kept import trained_noise
 from gambeson.stats import betting, empirical_bernstein, lower, score_bins
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)

@@ -65,8 +65,8 @@ def attack(
     from gambeson.cli.recorded import record
     from gambeson.cli.target import numbers
     from gambeson.evaluation import attacked
-    from gambeson.evaluation.budgets import predict_budget
     from gambeson.noise import parse
+    from gambeson.smoothed.budgets import predict_budget
 
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     radii = numbers(eps, "--eps")

@@ -28,11 +28,10 @@ from gambeson.cli.options import (
     Where,
     natural,
     opened,
-    trained_noise,
     wishes,
 )
 from gambeson.cli.outcome import one_sided, tell_certified
-from gambeson.cli.workers import check_engine, engine_for, places, processes
+from gambeson.cli.workers import check_engine, engine_for, others, places, processes
 
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
@@ -104,9 +103,10 @@ def certify(
     from gambeson.cli.forms import form_for
     from gambeson.cli.recorded import record
     from gambeson.evaluation import certified
-    from gambeson.evaluation.budgets import certify_budget
     from gambeson.noise import parse
     from gambeson.reports.naming import smoothed_name
+    from gambeson.smoothed.budgets import certify_budget
+    from gambeson.smoothed.kept import trained_noise
 
     check_engine(engine, workers, ray_address)
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
@@ -114,8 +114,8 @@ def certify(
     certify_budget(draws, select_draws, alpha)
     options = choose_budget(found.data.name, smoothing, budget, radii, price, rule, stop_wrong, table_error)
     ahead = len(names) * len(found.data) * (draws // GRID_SAVES if "radii" in options else draws)
-    shared = engine == "ray" or workers not in (None, 1)
-    form = form_for(found, wishes(dtype, memory, batch, threads, compiled), ahead, shared=shared)
+    wished = wishes(dtype, memory, batch, threads, compiled)
+    form = form_for(found, wished, ahead, others=others(engine, workers, found.model))
     options |= {"draws": draws, "select_draws": select_draws, "alpha": alpha, "seed": seed, "form": form}
     plans = [certified(found.model, found.data, noise=name, smoothing=smoothing, **options) for name in names]
     natural(found)

@@ -11,7 +11,6 @@ from gambeson.errors import UserError
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
     from gambeson.inference.trial import Asked
-    from gambeson.records import Run
 
 Where = Annotated[
     str, typer.Argument(metavar="RUN|MODEL", help="Run folder, or package.module:factory, or weights file.")
@@ -64,15 +63,6 @@ def wishes(dtype: str, memory: str | None, batch: int | None, threads: int | Non
     from gambeson.inference.trial import Asked
 
     return Asked(None if dtype == "auto" else dtype, memory, batch, threads, compiled)  # type: ignore[arg-type]
-
-
-def trained_noise(run: "Run") -> str:
-    """The noise that a run was trained with, as its header says."""
-    settings = run.header["method_settings"] or {}
-    if not isinstance(settings.get("sigma"), int | float):
-        trained = f"with sigma {settings['sigma']}" if "sigma" in settings else "without noise"
-        raise UserError(f"{run.path} was trained {trained}: say which noise to certify with, --noise gaussian:0.5")
-    return f"{settings.get('noise', 'gaussian')}:{settings['sigma']}"
 
 
 def natural(target: "Target") -> None:

@@ -27,38 +27,29 @@ def predict(
 
     Example: gambeson predict photos/ --model runs/mnist-stability-0.50 --radii 0,0.25,0.5 --draws 10000
     """
-    from gambeson.cli.forms import kept_form
-    from gambeson.cli.options import trained_noise
+    import warnings
+
     from gambeson.cli.target import numbers, pick_device, trained
     from gambeson.data.decode import decode
-    from gambeson.evaluation.budgets import certify_budget, predict_budget
-    from gambeson.noise import parse
     from gambeson.records import Run
     from gambeson.reports.numbers import down
     from gambeson.smoothed.classifier import SmoothedClassifier
 
     run = Run.open(model)
     grid = None if radii is None else numbers(radii, "--radii")
-    if grid is None:
-        predict_budget(draws, alpha)
-    else:
-        certify_budget(draws, 100, alpha)
     files = _files(images)
     found = decode((str(file), file.read_bytes()) for file in files)
     if list(found.shape[1:]) != run.header["shape"]:
         shape = f"{tuple(found.shape[1:])}, the model takes {tuple(run.header['shape'])}"
         raise UserError(f"{files[0]}: pictures are (channels, height, width) {shape}; convert and resize them")
-    named, unit = parse(noise or trained_noise(run)).name, pick_device(device)
-    classifier = SmoothedClassifier(
-        trained(run, weights, mean, std).to(unit).eval(),
-        named,
-        len(run.header["classes"]),
-        levels=run.header["levels"] or 255,
-        form=kept_form(run, named, unit),
-        seed=seed,
-    )
+    own = trained(run, weights, mean, std)
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        classifier = SmoothedClassifier.from_run(model, noise, model=own, device=pick_device(device), seed=seed)
+    for note in notes:
+        typer.echo(f"note: {note.message}", err=True)
     names: list[Any] = run.header["classes"]
-    typer.echo("picture\tclass" + ("" if grid is None else "\tradius\tradius_on_lattice"))
+    head = "picture\tclass" + ("" if grid is None else "\tradius\tradius_on_lattice")
     for start in range(0, len(files), AT_ONCE):
         pixels = found[start : start + AT_ONCE].float() / 255
         if grid is None:
@@ -66,6 +57,8 @@ def predict(
         else:
             result = classifier.certify(pixels, grid, draws=draws, alpha=alpha)
             answers, certified = result.predict, [result.radius, result.radius_on_lattice]
+        if not start:
+            typer.echo(head)
         for place, answer in enumerate(answers.tolist()):
             radii_found = "".join(f"\t{down(float(radius[place]), 4)}" for radius in certified)
             typer.echo(f"{files[start + place]}\t{'abstains' if answer == -1 else names[answer]}{radii_found}")

@@ -1,5 +1,6 @@
 """What a command works on: a run folder, or a model of the user's own that gets one."""
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
@@ -13,7 +14,7 @@ from torch import nn
 from gambeson import __version__, models
 from gambeson import recipe as recipes
 from gambeson.data import Dataset, load
-from gambeson.errors import UserError
+from gambeson.errors import RunError, UserError
 from gambeson.records import Run
 
 
@@ -106,6 +107,18 @@ def subset_rule(split: str, every: int, limit: int | None) -> str:
     if every == 1:
         return f"all {split} images" if limit is None else f"the first {limit} {split} images"
     return f"every {every}th {split} image" + ("" if limit is None else f", the first {limit}")
+
+
+RULE = re.compile(r"(?:all|every (?P<every>\d+)th|the first (?P<first>\d+)) \w+ images?(?:, the first (?P<limit>\d+))?")
+
+
+def by_rule(data: Dataset, rule: str) -> Dataset:
+    """The images that `subset_rule` put into these words."""
+    found = RULE.fullmatch(rule)
+    if found is None:
+        raise RunError(f"the rule by which its images were chosen is {rule!r}; `gambeson certify` writes no such rule")
+    limit = found["first"] or found["limit"]
+    return data.every(int(found["every"] or 1), None if limit is None else int(limit))
 
 
 def pick_device(device: str) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gambeson.engines import Engine, Judge, Judged, Take
     from gambeson.engines.local import Local
     from gambeson.evaluation.pilot import Estimate
+    from gambeson.types import Classifier
 
 
 def check_engine(name: str, workers: int | None, ray_address: str | None) -> None:
@@ -22,6 +23,19 @@ def check_engine(name: str, workers: int | None, ray_address: str | None) -> Non
         raise UserError(f"--workers is {workers}; it must be 1 to {most_workers()} on this machine")
     if ray_address is not None and name != "ray":
         raise UserError(f"--ray-address {ray_address} goes with --engine ray")
+
+
+def others(name: str, workers: int | None, model: "Classifier") -> bool | None:
+    """Whether other processes share the work; None: where it pays."""
+    if name == "ray" or workers is not None:
+        return name == "ray" or workers != 1
+    from gambeson.engines import parcel
+
+    try:
+        parcel(model)
+    except UserError:
+        return False
+    return None
 
 
 def processes(name: str, workers: int | None, form: dict[str, Any], estimate: "Estimate | None") -> int:

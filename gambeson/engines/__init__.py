@@ -59,8 +59,8 @@ def here(judge: Judge, take: Take, slice_seconds: float = SLICE) -> Iterator[Jud
         stop.obey()
 
 
-def parcel(judge: Judge) -> bytes:
-    """A judge as it is sent to other processes (ours, never read from a file)."""
+def parcel(judge: Callable[..., Any]) -> bytes:
+    """A judge, or the model that it will ask, as it is sent to other processes (ours, never read from a file)."""
     try:
         return pickle.dumps(judge)
     except Exception as error:

@@ -12,7 +12,6 @@ from gambeson.attacks import ATTACKS
 from gambeson.attacks.steps import STEP_RULES
 from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError, nearest
-from gambeson.evaluation.budgets import predict_budget
 from gambeson.evaluation.one_attack import first_step, run, targets_of
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.smoothing import smooth
@@ -23,6 +22,7 @@ from gambeson.keys import generator, key
 from gambeson.models.modes import device_of, evaluating, frozen
 from gambeson.noise import noisy
 from gambeson.records import fingerprint
+from gambeson.smoothed.budgets import predict_budget
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.soft import soft
 from gambeson.types import NORMS, Ball, Classifier, Labels, Norm

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from gambeson.data import Pairs, examples
 from gambeson.engines import Over
 from gambeson.errors import UserError
-from gambeson.evaluation.budgets import certify_budget
 from gambeson.evaluation.pilot import pilot
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.procedures import Begin, Road, customary_radii, every_copy, full, of_a_grid, of_a_table, soft
@@ -17,6 +16,7 @@ from gambeson.evaluation.work import Found, Work
 from gambeson.inference import Form
 from gambeson.keys import GENERATOR
 from gambeson.sampling import BLOCK
+from gambeson.smoothed.budgets import certify_budget
 from gambeson.smoothed.company import advance
 from gambeson.smoothed.hard import Smoothed
 from gambeson.types import Classifier

@@ -10,7 +10,7 @@ from torch import Tensor
 from gambeson.certificates.customary import PUBLISHED, customary
 from gambeson.data import Dataset
 from gambeson.errors import UserError
-from gambeson.evaluation.budgets import soft_budget
+from gambeson.smoothed.budgets import soft_budget
 from gambeson.smoothed.exact import exact, largest_exact_radii
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds

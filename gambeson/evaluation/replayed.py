@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gambeson.errors import RunError
-from gambeson.evaluation.budgets import certify_budget
 from gambeson.evaluation.certified import settings_of
 from gambeson.evaluation.procedures import Road, every_copy, full, of_a_grid, of_a_table, soft
 from gambeson.sampling import Counts
 from gambeson.schema import check_record
 from gambeson.schema.settings import CertifiedSettings
 from gambeson.schema.strict import written
+from gambeson.smoothed.budgets import certify_budget
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.procedure import Ask, Procedure
 from gambeson.stats import score_bins

@@ -1,9 +1,10 @@
 """Somebody else's certificates, judged on fresh noise.
 
 A record claims that the smoothed classifier gives its class with probability at least p_lower (soft: that its mean
-score is at least p_lower). Fresh, independent draws give an upper bound on that probability; where it lies below the
-claim, the claim is rejected. Sound certificates are wrong with probability alpha each, and the upper bounds with beta
-together, so the number of rejections is at most that of Binomial(m, alpha), but for beta.
+score is at least p_lower); one that abstains claims nothing. Fresh, independent draws give an upper bound on that
+probability; where it lies below the claim, the claim is rejected. Sound procedures claim something false of an image
+with probability alpha, and the upper bounds fail with beta together, so that of m images, chosen without a look at
+what was claimed, no more are rejected than Binomial(m, alpha) says, but for beta.
 """
 
 import secrets
@@ -15,13 +16,13 @@ from scipy.stats import binom
 from torch import Tensor
 
 from gambeson.smoothed.hard import Smoothed
-from gambeson.smoothed.procedure import Ask
+from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.stats import betting, score_bins, upper
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`rejected` of `images` claims did not stand on fresh noise; up to `allowed` may fail by chance."""
+    """The claims of `rejected` of `images` did not stand on fresh noise; those of `allowed` may fail by chance."""
 
     images: int
     rejected: int
@@ -50,7 +51,7 @@ def on_fresh_noise(
     level: float = 1e-6,
     seed: int | None = None,
 ) -> tuple[Verdict, list[int]]:
-    """Judge the claims of `records` (of `images` (N, C, H, W), in that order) on noise of a new seed.
+    """Judge what `records` claim (of `images` (N, C, H, W), in that order; abstentions too) on noise of a new seed.
 
     A claim is rejected if upper(hits, draws, beta / N), tau added, lies below its p_lower; one about a mean score, by
     `betting.upper` of the fresh scores. Where every noisy copy was counted they are counted again, and a claim is
@@ -60,6 +61,8 @@ def on_fresh_noise(
     fresh = replace(smoothed, seed=secrets.randbits(62) if seed is None else seed)
     rejected, draws = [], smoothed.draws(draws)
     for image, record in zip(images, records, strict=True):
+        if record["predict"] == ABSTAIN:
+            continue
         if smoothed.noise.states is not None:
             found = fresh.answer(image, record["index"], Ask("verify", 0, draws))
             rejected += [record["index"]] * (found.classes.tolist() != record["counts"])

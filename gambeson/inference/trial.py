@@ -66,12 +66,19 @@ class Trial:
 
 
 def choose(
-    model: Classifier, images: Tensor, *, asked: Asked | None = None, device: str = "cpu", draws: int = 0
+    model: Classifier,
+    images: Tensor,
+    *,
+    asked: Asked | None = None,
+    device: str = "cpu",
+    draws: int = 0,
+    alone: bool = False,
 ) -> Trial:
     """The fastest eligible form of `model`, among those that are as `asked`.
 
     images: float (N, C, H, W) in [0, 1], N >= 2, to try it on. draws: how many noisy images are ahead; if they take
-    only seconds, the first form that runs will do, and if minutes, compiling is tried too. A form that does not fit
+    only seconds, the first form that runs will do, and if minutes, compiling is tried too. alone: no other process
+    shares the work. A form that does not fit
     into memory is tried with half the rows. Forms in which an image's logits depend on its row are taken only where
     there is no other. Raises UserError where the model runs in no form, or in none that may be sampled.
     """
@@ -79,7 +86,8 @@ def choose(
     search.kinds(device, draws)
     if search.seconds(draws) > TRIAL_FROM:
         search.batches()
-        search.threads(draws)
+        if not alone:
+            search.threads(draws)
         search.compiling(draws)
     return Trial(search.eligible(), tuple(search.tried))
 
@@ -90,6 +98,7 @@ class _Search:
     def __init__(self, model: Classifier, images: Tensor, asked: Asked) -> None:
         self.model, self.images, self.asked = model, images, asked
         self.tried: list[Tried] = []
+        self.shares = 1  # processes of one thread that share the work, if the form has one
         self.end = perf_counter() + PATIENCE
 
     def kinds(self, device: str, draws: int) -> None:
@@ -122,15 +131,12 @@ class _Search:
 
     def threads(self, draws: int) -> None:
         """All threads in one process, or one in each of as many processes, where the work is worth starting them."""
-        together = self.best
-        if self.asked.threads is not None or together is None or together.form.device != "cpu":
+        best = self.best
+        if self.asked.threads is not None or best is None or best.form.device != "cpu":
             return
-        count = together.form.threads
-        if count == 1 or self.seconds(draws) <= PROCESSES_FROM or not self.add(replace(together.form, threads=1)):
-            return
-        if _rate(together) < GAIN * count * _rate(self.tried[-1]):
-            why = f"{count} processes of one thread do more"
-            self.tried = [replace(o, refused=o.refused or why) if o.form.threads > 1 else o for o in self.tried]
+        if best.form.threads > 1 and self.seconds(draws) > PROCESSES_FROM:
+            self.shares = best.form.threads
+            self.add(replace(best.form, threads=1))
 
     def compiling(self, draws: int) -> None:
         may = self.asked.compiled is None and isinstance(self.model, nn.Module)
@@ -140,7 +146,11 @@ class _Search:
 
     def seconds(self, draws: int) -> float:
         """How long the work takes in the best form so far."""
-        return draws / _rate(self.best) if self.best is not None else inf
+        return draws / self.rate(self.best) if self.best is not None else inf
+
+    def rate(self, tried: Tried) -> float:
+        """Images a second, of all processes."""
+        return (tried.images_per_second or 0.0) * (self.shares if tried.form.threads == 1 else 1)
 
     def eligible(self) -> Form:
         """The fastest form that may be sampled; `images` are seen by each that is looked at."""
@@ -164,7 +174,7 @@ class _Search:
     @property
     def best(self) -> Tried | None:
         usable = [tried for tried in self.tried if tried.refused is None]
-        return max(usable, key=_rate, default=None)
+        return max(usable, key=self.rate, default=None)
 
     def add(self, form: Form, better: bool = False) -> bool:
         """Try a form, with half the rows as long as it does not fit into memory. Whether it can be used; `better`:
@@ -178,15 +188,9 @@ class _Search:
         except Exception as error:
             self.tried.append(Tried(form, None, first_line(error)))
             return _out_of_memory(error) and not better and self.add(replace(form, batch=form.batch // 2))
-        if better and before is not None and rate < GAIN * _rate(before):
-            self.tried.append(Tried(form, rate, "no faster"))
-            return False
-        self.tried.append(Tried(form, rate))
-        return True
-
-
-def _rate(tried: Tried) -> float:
-    return tried.images_per_second or 0.0
+        slower = better and before is not None and rate < GAIN * (before.images_per_second or 0.0)
+        self.tried.append(Tried(form, rate, "no faster" if slower else None))
+        return not slower
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -4,24 +4,29 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from gambeson.errors import UserError
 from gambeson.inference import Form
 from gambeson.models.guards import require
+from gambeson.models.modes import device_of
 from gambeson.noise import parse
+from gambeson.records import Run
 from gambeson.sampling import counts, to_lattice
+from gambeson.smoothed.budgets import certify_budget, predict_budget
 from gambeson.smoothed.company import together
 from gambeson.smoothed.exact import exact
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid
 from gambeson.smoothed.grid_plan import grid_plan
 from gambeson.smoothed.hard import Smoothed, lattice_offset
+from gambeson.smoothed.kept import certified_form, kept_model, trained_noise
 from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.smoothed.serving import smooth
 from gambeson.types import Classifier
@@ -48,7 +53,8 @@ class SmoothedClassifier:
 
     model: images (N, C, H, W) in [0, 1] -> logits (N, classes), normalisation inside. noise: kind:scale, such as
     "gaussian:0.5", in pixel units. levels: of the pixel lattice that images are rounded to. form: the inference form
-    (None: float32 with the threads that torch has). seed: None draws a secret one.
+    (None: float32 with the threads that torch has). seed: None draws a secret one. The first call takes a copy of the
+    model, in evaluation mode: what becomes of the model later changes nothing.
 
     An image's noise is keyed by the seed and the image's content: the same image gets the same answer, company and
     batch sizes do not matter, and an attacker who does not know the seed cannot know the noise.
@@ -77,6 +83,33 @@ class SmoothedClassifier:
         self.seed = secrets.randbits(62) if seed is None else seed
         self._smoothed: Smoothed | None = None  # made for the first images: their shape is not known before
 
+    @classmethod
+    def from_run(
+        cls,
+        path: str | Path,
+        noise: str | None = None,
+        *,
+        model: nn.Module | None = None,
+        device: str = "cpu",
+        seed: int | None = None,
+    ) -> "SmoothedClassifier":
+        """The classifier of a run folder, in the inference form in which it was certified last with this noise.
+
+        noise: None: what it was trained with. model: for a run that does not hold its weights. Warns where it was
+        never certified, or on another kind of machine: logits may then differ in their last bits. Raises UserError
+        where the model is not the one that the run is about.
+        """
+        run = Run.open(path)
+        name = parse(noise or trained_noise(run)).name
+        return cls(
+            kept_model(run, model).to(device),
+            name,
+            len(run.header["classes"]),
+            levels=run.header["levels"] or 255,
+            form=certified_form(run, name, device),
+            seed=seed,
+        )
+
     def predict(self, x: Any, draws: int = 1_000, alpha: float = 0.001) -> NDArray[np.int64]:
         """Classes int64 (N,), -1 where it abstains; each is another than the smoothed class with probability <= alpha.
 
@@ -84,6 +117,8 @@ class SmoothedClassifier:
         every copy there is, and never abstains.
         """
         images, smoothed = self._ready(x)
+        if smoothed.noise.states is None:
+            predict_budget(draws, alpha, prefix="")
         smoothed.fills_rows(draws=draws)
         ask = Ask("predict", 0, smoothed.draws(draws))
         requests = [smoothed.request(image, _name(smoothed, image), ask) for image in images]
@@ -105,6 +140,8 @@ class SmoothedClassifier:
         one that fits the form (`grid_plan`). Splitting noise needs none of them: its radii are exact.
         """
         images, smoothed = self._ready(x)
+        if smoothed.noise.states is None:
+            certify_budget(draws, select_draws, alpha)
         smoothed.fills_rows(draws=draws)
         if smoothed.noise.states is not None:
             work = [exact(smoothed, image) for image in images]
@@ -135,7 +172,7 @@ class SmoothedClassifier:
                 "255, and let the model normalise"
             )
         if self._smoothed is None:
-            require(self.model, images.float(), None, self.classes)
+            require(self.model, images.float().to(device_of(self.model)), None, self.classes)
             self._smoothed = smooth(
                 self.model, images.float(), noise=self.noise, levels=self.levels, classes=self.classes, seed=self.seed,
                 form=self.form,

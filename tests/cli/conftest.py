@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 from gambeson import cli
 from gambeson.inference import rate, trial
@@ -63,6 +64,14 @@ def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate, "SECONDS", 0.0)
     monkeypatch.setattr(trial, "TRIAL_FROM", 1e9)
     monkeypatch.setattr(trial, "PROCESSES_FROM", inf)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """`--threads` in this process is for one test."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,11 @@
 import re
 
 import pytest
+import torch
 
 from gambeson.cli.budget import choose_budget
 from gambeson.cli.estimate import in_words
-from gambeson.cli.workers import engine_for, processes
+from gambeson.cli.workers import engine_for, others, processes
 from gambeson.engines import Batch
 from gambeson.errors import UserError
 from gambeson.evaluation import pilot
@@ -76,6 +77,13 @@ def test_there_are_as_many_processes_as_find_a_place_where_the_work_is_worth_it(
     assert [processes("ray", workers, form, long) for workers in (None, 50)] == [1, 50]
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert processes("local", None, {"device": "cuda", "threads": 4}, long) == 2
+
+
+def test_who_shares_the_work_is_known_before_a_form_is_chosen() -> None:
+    model = torch.nn.Linear(2, 2)
+    asked = [("local", None), ("local", 1), ("local", 2), ("ray", None), ("ray", 1)]
+    assert [others(*words, model) for words in asked] == [None, False, True, True, True]
+    assert others("local", None, lambda x: x) is False
 
 
 def test_a_model_that_cannot_be_sent_stays_here_unless_workers_were_asked_for(capsys) -> None:

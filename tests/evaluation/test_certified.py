@@ -8,9 +8,9 @@ from torch import nn
 from gambeson.certificates import applicable, max_radius
 from gambeson.errors import UserError
 from gambeson.evaluation import attacked, certified, clean
-from gambeson.evaluation.budgets import certify_budget, predict_budget
 from gambeson.inference import Form
 from gambeson.schema import check_record, check_settings
+from gambeson.smoothed.budgets import certify_budget, predict_budget
 from gambeson.stats import largest_p_lower
 
 SMALL = {"draws": 500, "select_draws": 20}

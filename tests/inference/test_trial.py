@@ -147,6 +147,7 @@ def test_one_thread_a_process_is_for_work_that_other_processes_are_started_for(m
     with threads(2):
         assert choose(small(), images(), draws=30_000).form.threads == 2
         assert choose(small(), images(), draws=30_000_000).form.threads == 1
+        assert choose(small(), images(), draws=30_000_000, alone=True).form.threads == 2
         monkeypatch.setattr(trial, "images_per_second", lambda served, images: 1000.0 * served.form.threads**1.2)
         assert choose(small(), images(), draws=30_000_000).form.threads == 2
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 import gambeson
 from gambeson.errors import UserError
+from gambeson.smoothed import classifier as smoothed_classifier
 from gambeson.smoothed.classifier import SmoothedClassifier
 
 
@@ -29,7 +30,7 @@ def test_it_answers_or_abstains() -> None:
     found = classifier().predict(IMAGES, draws=500)
     assert found.dtype == np.int64
     assert found[[0, 1, 3, 4]].tolist() == [0, 0, 1, 1]
-    assert classifier().predict(IMAGES[2:3], draws=20, alpha=1e-6).tolist() == [-1]
+    assert classifier().predict(IMAGES[2:3], draws=30, alpha=1e-6).tolist() == [-1]
 
 
 def test_company_batch_and_kind_of_array_change_nothing() -> None:
@@ -57,6 +58,30 @@ def test_the_same_image_gets_the_same_noise_and_another_image_or_seed_another() 
     assert torch.equal(first, again)
     for other in (noise(2, IMAGES[0]), noise(1, IMAGES[1])):
         assert (other - first).abs().mean() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda one: one.predict(IMAGES, draws=0), "draws is 0"),
+        (lambda one: one.predict(IMAGES, alpha=1.0), "alpha is 1.0"),
+        (lambda one: one.certify(IMAGES, draws=5), "draws is 5"),
+        (lambda one: one.certify(IMAGES, select_draws=0), "select_draws is 0"),
+    ],
+)
+def test_draws_that_decide_nothing_are_refused(call, message) -> None:
+    with pytest.raises(UserError, match=message):
+        call(classifier())
+
+
+def test_images_are_looked_at_where_the_model_is(monkeypatch) -> None:
+    """A model on another device than the images', as on a GPU."""
+    model, places = Bright().eval(), []
+    model.weight = nn.Parameter(torch.zeros(1))
+    monkeypatch.setattr(smoothed_classifier, "device_of", lambda model: torch.device("meta"))
+    monkeypatch.setattr(smoothed_classifier, "require", lambda model, x, y, classes: places.append(x.device.type))
+    SmoothedClassifier(model, "gaussian:0.25", 3).predict(IMAGES, draws=50)
+    assert places == ["meta"]
 
 
 def test_without_a_seed_it_draws_a_secret_one() -> None:

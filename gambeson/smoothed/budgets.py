@@ -34,17 +34,19 @@ def soft_budget(draws: int, alpha: float) -> None:
         )
 
 
-def predict_budget(draws: int, alpha: float) -> None:
-    """Refuse what abstains even if all draws agree: a two-sided binomial test at 2^(1-n) > alpha."""
-    _check_alpha("predict_alpha", alpha)
-    _check_whole(predict_draws=draws)
+def predict_budget(draws: int, alpha: float, prefix: str = "predict_") -> None:
+    """Refuse what abstains even if all draws agree: a two-sided binomial test at 2^(1-n) > alpha. prefix: of the names
+    by which the caller knows them.
+    """
+    _check_alpha(f"{prefix}alpha", alpha)
+    _check_whole(**{f"{prefix}draws": draws})
     needed = 1
     while 2.0 ** (1 - needed) > alpha:
         needed += 1
     if draws < needed:
         raise UserError(
-            f"predict_draws is {draws} at predict_alpha {alpha}: even if all agreed, the prediction would abstain; "
-            f"give predict_draws >= {needed}"
+            f"{prefix}draws is {draws} at {prefix}alpha {alpha}: even if all agreed, the prediction would abstain; "
+            f"give {prefix}draws >= {needed}"
         )
 
 

@@ -1,0 +1,94 @@
+"""One evaluation of a run folder as evidence: its images, its counts and bounds, and its claims on fresh noise."""
+
+from typing import Any
+
+import numpy as np
+
+from gambeson.cli.adversarial import form_here
+from gambeson.cli.recorded import machine_of
+from gambeson.cli.target import Target, by_rule
+from gambeson.data import Dataset
+from gambeson.errors import RunError, UserError
+from gambeson.evaluation.plan import inspect
+from gambeson.evaluation.replayed import replayer
+from gambeson.evaluation.smoothing import smooth
+from gambeson.evaluation.verified import on_fresh_noise
+from gambeson.inference import Form
+from gambeson.records import evaluation_id
+from gambeson.smoothed.hard import Smoothed
+
+
+class _Elsewhere(UserError):
+    """What can be verified, but not on this kind of machine."""
+
+
+def verdict_on(
+    found: Target, evaluation: dict[str, Any], whole: Dataset, *, images: int, draws: int, seed: int | None
+) -> dict[str, Any]:
+    """What verifying one evaluation gives, as it is recorded. stands: None where that cannot be said here; `why`:
+    why it does not stand, or cannot be told.
+    """
+    try:
+        verdict = _judged(found, evaluation, whole, images, draws, seed)
+    except RunError as error:
+        verdict = {"stands": False, "why": str(error)}
+    except _Elsewhere as error:
+        verdict = {"stands": None, "why": str(error)}
+    return {"evaluation": evaluation["id"], **verdict}
+
+
+def _judged(
+    found: Target, evaluation: dict[str, Any], whole: Dataset, images: int, draws: int, seed: int | None
+) -> dict[str, Any]:
+    settings, records = evaluation["settings"], found.run.records(evaluation["id"])
+    if evaluation["id"] != (name := evaluation_id(evaluation["kind"], settings, evaluation["data"])):
+        raise RunError(f"its settings and data are not those that its id is made of (they give {name})")
+    data = _images(evaluation, records, whole)
+    smoothed = _smoothed(found, evaluation, data)
+    problem = replayer(smoothed, settings, data.images[0].numel())
+    rows = {index: row for row, index in enumerate(data.indices.tolist())}
+    for record in records:
+        if wrong := problem(record, data.pixels([rows[record["index"]]])[0]):
+            raise RunError(f"image {record['index']}: {wrong}")
+    generator = np.random.default_rng(seed)
+    chosen = [records[i] for i in sorted(generator.permutation(len(records))[:images])]
+    pixels = data.pixels([rows[record["index"]] for record in chosen])
+    verdict, rejected = on_fresh_noise(smoothed, pixels, chosen, draws=draws, alpha=settings["alpha"], seed=seed)
+    why = None if verdict.stands else "more claims fail on fresh noise than chance allows: they are not sound"
+    return {"records": len(records), **verdict.record(), "rejected_images": rejected, "why": why}
+
+
+def _images(evaluation: dict[str, Any], records: list[dict[str, Any]], whole: Dataset) -> Dataset:
+    """The images that the evaluation says it is about: all of them, and no other, have a record."""
+    about = evaluation["data"]
+    data = by_rule(whole, about["rule"])
+    if data.fingerprint != about["fingerprint"]:
+        raise RunError(f"{about['rule']} of {whole.name} are not the images that it is about (another fingerprint)")
+    rows = {index: row for row, index in enumerate(data.indices.tolist())}
+    hashes, labels = data.hashes(), data.labels.tolist()
+    for record in records:
+        index, row = record["index"], rows.get(record["index"])
+        if row is None or hashes[row] != record["hash"]:
+            raise RunError(f"image {index} is not the one of {data.name} {data.split} (its hash differs)")
+        if labels[row] != record["label"]:
+            raise RunError(f"image {index} is of class {labels[row]}, not {record['label']}")
+    if len(records) < len(data):
+        raise RunError(f"{len(records)} of {len(data)} records are there: it is not finished, or some were taken away")
+    return data
+
+
+def _smoothed(found: Target, evaluation: dict[str, Any], data: Dataset) -> Smoothed:
+    settings, made = evaluation["settings"], evaluation["machine"] or {}
+    now = machine_of(found.model, settings["form"])
+    if settings["budget"] == "exact" and made != now:
+        differs = [f"{name} {made.get(name)} (here {value})" for name, value in now.items() if made.get(name) != value]
+        raise _Elsewhere(
+            "every noisy copy is counted again and must vote as it did, as the last bits of logits decide; they may "
+            f"differ here, as the copies were counted with {', '.join(differs)}: verify them there"
+        )
+    classes, _ = inspect(found.model, data)
+    form = Form(**settings["form"]) if made == now else form_here(settings["form"], found.model)
+    smoothed = smooth(found.model, data, noise=settings["noise"], seed=settings["seed"], form=form, classes=classes)
+    if made == now and smoothed.base.positions != (positions := settings.get("positions", "alike")):
+        raise RunError(f"positions is {positions}, the rows of a call are {smoothed.base.positions}")
+    return smoothed
