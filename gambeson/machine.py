@@ -31,9 +31,19 @@ def _compiler() -> str:
         return "none"
 
 
+_processes = 1  # that share the cores
+
+
+def share_cores(processes: int) -> None:
+    """From now on this process is one of so many that are all at work."""
+    global _processes
+    _processes = processes
+
+
 def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many processor cores this process may use, its share of them if others are at work too."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, found // _processes)
 
 
 def _unit(device: str) -> str:

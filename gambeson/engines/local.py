@@ -18,6 +18,7 @@ import torch
 from gambeson.allocator import keep_freed_memory
 from gambeson.engines import SLICE, Batch, Judge, Judged, Take, judged, parcel
 from gambeson.errors import RunError, UserError
+from gambeson.machine import share_cores
 
 ATTEMPTS = 3  # times that a batch may be at work when a worker dies
 
@@ -63,7 +64,7 @@ class Local:
         visible = _visible_gpus()
         for worker in range(self.workers):
             gpus.put(visible[worker % len(visible)] if visible else None)
-        begin = (sent, torch.get_num_threads(), alive, gpus)
+        begin = (sent, torch.get_num_threads(), self.workers, alive, gpus)
         running: dict[Future[Judged], Batch] = {}
         pool = ProcessPoolExecutor(self.workers, spawn, _begin, begin)
         try:
@@ -105,7 +106,7 @@ class _Waiting:
 _own: Judge | Exception  # a worker's judge, unpacked once, or why it could not be
 
 
-def _begin(sent: bytes, threads: int, alive: Connection, gpus: "SimpleQueue[str | None]") -> None:
+def _begin(sent: bytes, threads: int, workers: int, alive: Connection, gpus: "SimpleQueue[str | None]") -> None:
     """A worker's start. It leaves when `alive` closes; a Ctrl-C is the parent's business."""
     global _own
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -114,6 +115,7 @@ def _begin(sent: bytes, threads: int, alive: Connection, gpus: "SimpleQueue[str 
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     keep_freed_memory()
     torch.set_num_threads(threads)
+    share_cores(workers)
     try:
         _own = pickle.loads(sent)
     except Exception as error:  # told by the first batch: a worker that fails to start breaks the pool without a word

@@ -85,9 +85,9 @@ def choose(
     search = _Search(model, images.to(device), asked or Asked())
     search.kinds(device, draws)
     if search.seconds(draws) > TRIAL_FROM:
-        search.batches()
         if not alone:
             search.threads(draws)
+        search.batches()
         search.compiling(draws)
     return Trial(search.eligible(), tuple(search.tried))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from gambeson import machine
 from gambeson.engines import Batch, Over, Take
 from gambeson.errors import UserError
 
@@ -22,6 +23,13 @@ EXPECTED = {row: row * row for row in range(9)}
 def batches() -> Take:
     waiting = iter(BATCHES)
     return lambda: next(waiting, None)
+
+
+class Cores:
+    """How many cores the worker may use."""
+
+    def __call__(self, part: int, over: Over) -> int:
+        return machine.cores()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 from judges import (
     EXPECTED,
     CannotBeRebuilt,
+    Cores,
     CountDown,
     DieOnce,
     Squares,
@@ -26,6 +27,7 @@ from judges import (
     squares,
 )
 
+from gambeson import machine
 from gambeson.engines import Batch, here
 from gambeson.engines.local import Local
 from gambeson.errors import RunError, UserError
@@ -157,3 +159,20 @@ def test_workers_leave_when_their_parent_is_gone(tmp_path: Path, how: signal.Sig
             return
         time.sleep(0.05)
     pytest.fail("the worker outlived its parent")
+
+
+def test_workers_share_the_cores(monkeypatch) -> None:
+    """A worker that took the others' cores for its noise would make them wait."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(6)))
+    monkeypatch.setattr(machine, "_processes", 1)
+    assert machine.cores() == 6
+    for processes, share in ((2, 3), (4, 1), (9, 1)):
+        machine.share_cores(processes)
+        assert machine.cores() == share
+
+
+def test_each_worker_knows_its_share_of_the_cores() -> None:
+    workers = machine.cores()
+    left = [Batch(number, number) for number in range(4)]
+    found = Local(workers)(Cores(), lambda: left.pop() if left else None)
+    assert [judged.found for judged in found] == [1] * 4
