@@ -1,8 +1,27 @@
 """Which budget a certification gets: a grid of radii, decided with as few draws as that takes, or all draws always."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gambeson.errors import UserError
+
+DRAWS: dict[str, Any] = {"draws": 100_000, "select_draws": 100, "alpha": 0.001}
+
+
+def choose_draws(noises: Sequence[str], asked: Mapping[str, Any], budget: Mapping[str, Any]) -> dict[str, Any]:
+    """`asked` (draws, select_draws, alpha), with the customary numbers for None.
+
+    Where every noisy copy is counted, nothing is drawn: whatever was given of `asked` or of the `budget` would change
+    nothing, and is refused.
+    """
+    from gambeson.noise import parse
+
+    given = ["--" + name.replace("_", "-") for name, value in {**asked, **budget}.items() if value is not None]
+    if given and all(parse(noise).kind == "splitting" for noise in noises):
+        raise UserError(
+            f"every noisy copy of {', '.join(noises)} is counted, and its radii are exact: leave {', '.join(given)} out"
+        )
+    return DRAWS | {name: value for name, value in asked.items() if value is not None}
 
 
 def choose_budget(

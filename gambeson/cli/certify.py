@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gambeson.cli.budget import choose_budget
+from gambeson.cli.budget import choose_budget, choose_draws
 from gambeson.cli.estimate import in_words, what_is_left
 from gambeson.cli.options import (
     Batch,
@@ -63,10 +63,15 @@ def certify(
     ] = None,
     radii: Annotated[str | None, typer.Option(help="A grid of your own: 0,0.25,0.5")] = None,
     draws: Annotated[
-        int, typer.Option(help="Noisy copies that bound the class probability, n (for a grid: at most).")
-    ] = 100_000,
-    select_draws: Annotated[int, typer.Option(help="Noisy copies that pick the class, n0.")] = 100,
-    alpha: Annotated[float, typer.Option(help="Failure probability of each image's certificate.")] = 0.001,
+        int | None,
+        typer.Option(help="Noisy copies that bound the class probability, n (default: 100,000; for a grid: at most)."),
+    ] = None,
+    select_draws: Annotated[
+        int | None, typer.Option(help="Noisy copies that pick the class, n0 (default: 100).")
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Failure probability of each image's certificate (default: 0.001).")
+    ] = None,
     price: Annotated[
         float | None, typer.Option(help="For a grid: draws that one more certified radius is worth (default: 1e7).")
     ] = None,
@@ -111,12 +116,18 @@ def certify(
     check_engine(engine, workers, ray_address)
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     names = [parse(word.strip()).name for word in (noise or trained_noise(found.run)).split(",")]
-    certify_budget(draws, select_draws, alpha)
+    drawn = choose_draws(
+        names,
+        {"draws": draws, "select_draws": select_draws, "alpha": alpha},
+        {"budget": budget, "radii": radii, "price": price, "rule": rule, "stop_wrong": stop_wrong or None}
+        | {"table_error": table_error},
+    )
+    certify_budget(**drawn)
     options = choose_budget(found.data.name, smoothing, budget, radii, price, rule, stop_wrong, table_error)
-    ahead = len(names) * len(found.data) * (draws // GRID_SAVES if "radii" in options else draws)
+    ahead = len(names) * len(found.data) * drawn["draws"] // (GRID_SAVES if "radii" in options else 1)
     wished = wishes(dtype, memory, batch, threads, compiled)
     form = form_for(found, wished, ahead, others=others(engine, workers, found.model))
-    options |= {"draws": draws, "select_draws": select_draws, "alpha": alpha, "seed": seed, "form": form}
+    options |= {**drawn, "seed": seed, "form": form}
     plans = [certified(found.model, found.data, noise=name, smoothing=smoothing, **options) for name in names]
     natural(found)
     for plan in plans:

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from gambeson.cli.budget import choose_budget
+from gambeson.cli.budget import choose_budget, choose_draws
 from gambeson.cli.estimate import in_words
 from gambeson.cli.workers import engine_for, others, processes
 from gambeson.engines import Batch
@@ -52,6 +52,19 @@ def test_a_grid_is_the_default_where_there_is_one(dataset, options, told) -> Non
 def test_what_contradicts_itself_is_refused(dataset, options, message) -> None:
     with pytest.raises(UserError, match=message):
         choose_budget(dataset, **{**NONE, **options})
+
+
+def test_where_nothing_is_drawn_what_is_about_draws_is_refused() -> None:
+    usual = {"draws": 100_000, "select_draws": 100, "alpha": 0.001}
+    nothing, few = dict.fromkeys(usual), {**dict.fromkeys(usual), "draws": 500}
+    assert choose_draws(["splitting:1"], nothing, {"price": None}) == usual
+    assert choose_draws(["splitting:1", "gaussian:1"], few, {"price": 1e6}) == {**usual, "draws": 500}
+    for asked, budget, named in (
+        (few, {}, "--draws"),
+        (nothing, {"budget": "grid", "stop_wrong": True}, "--budget, --stop-wrong"),
+    ):
+        with pytest.raises(UserError, match=f"noisy copy of splitting:1 is counted.*: leave {named} out"):
+            choose_draws(["splitting:1"], asked, budget)
 
 
 @pytest.mark.parametrize(
