@@ -21,9 +21,9 @@ def predict(
     seed: Annotated[int | None, typer.Option(help="Seed of the noise (default: a secret one).")] = None,
     weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
 ) -> None:  # fmt: skip
-    """Classify pictures by the vote under noise: tab-separated picture, class (or "abstains") and, with --radii, what
-    is certified: `radius` around the picture as it is, against any change, and `radius_on_lattice` against changes from
-    one lattice point to another (0 for a picture between them).
+    """Classify pictures by the majority vote under noise: tab-separated picture, class (or "abstains") and, with
+    --radii, what is certified: `radius` around the picture as it is, against any smaller real-valued change, and
+    `radius_on_lattice` against changes from one lattice point to another (0 for a picture between them).
 
     Example: gambeson predict photos/ --model runs/mnist-stability-0.50 --radii 0,0.25,0.5 --draws 10000
     """

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from gambeson.cli.options import DataDir, Device, Mean, Std, Weights, Where
+from gambeson.cli.options import DataDir, Device, Mean, Std, Weights
 from gambeson.errors import RunError, UserError
 
 
 def verify(
-    target: Where,
+    target: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
     images: Annotated[int, typer.Option(help="Images whose claims are judged on fresh noise, chosen at random.")] = 50,
     draws: Annotated[int, typer.Option(help="Fresh draws for each of them.")] = 10_000,
     seed: Annotated[int | None, typer.Option(help="Seed of images and noise (default: one nobody knows yet).")] = None,
@@ -23,10 +23,12 @@ def verify(
     from gambeson.cli.evidence import verdict_on
     from gambeson.cli.target import choose, held_out, resolve
     from gambeson.jsonl import write_json
+    from gambeson.records import Run
     from gambeson.reports.naming import smoothed_name
 
     if images < 1 or draws < 1:
         raise UserError(f"--images is {images} and --draws {draws}; both must be at least 1")
+    Run.open(target)  # a model that is no run holds no certificates, whatever data it is given
     found = resolve(
         target, data=data, data_dir=data_dir, split="test", every=1, limit=None, out=None, weights=weights, mean=mean,
         std=std, device=device,

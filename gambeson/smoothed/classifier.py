@@ -111,7 +111,8 @@ class SmoothedClassifier:
         )
 
     def predict(self, x: Any, draws: int = 1_000, alpha: float = 0.001) -> NDArray[np.int64]:
-        """Classes int64 (N,), -1 where it abstains; each is another than the smoothed class with probability <= alpha.
+        """Classes int64 (N,), -1 where it abstains; each is another than the smoothed class with probability at most
+        alpha + draws * tau, tau being the sampler's error over one image.
 
         x: float (N, C, H, W) in [0, 1], tensor or array. draws: noisy copies of each image; splitting noise counts
         every copy there is, and never abstains.

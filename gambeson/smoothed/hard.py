@@ -47,8 +47,8 @@ class Smoothed:
         """The class of one image (C, H, W) in [0, 1], or ABSTAIN; wrong with probability at most `alpha`.
 
         Abstains unless the exact two-sided binomial test of the two most frequent classes rejects a tie at `alpha`
-        (Cohen et al., PREDICT). The draws are taken as exact: tau is not accounted for here. Where the noisy copies can
-        be enumerated, all of them are counted, whatever `draws`, and the answer is no matter of chance.
+        (Cohen et al., PREDICT). The draws are taken as exact: the sampler's error adds draws * tau at most. Where the
+        noisy copies can be enumerated, all of them are counted, whatever `draws`: no answer is a matter of chance.
         """
         found = self.answer(pixels, index, Ask("estimate", 0, self.draws(draws)), purpose)
         return self.decide(found, alpha), found

@@ -125,4 +125,6 @@ def test_records_that_were_taken_away_are_missed(gambeson, run) -> None:
 
 def test_what_cannot_be_verified_is_said(gambeson, run) -> None:
     assert "holds no certificates" in gambeson("verify", run).err
+    done = gambeson("verify", run / "model.safetensors", "--data", "digits")
+    assert (done.status, "is not a run folder" in done.err) == (2, True)
     assert gambeson("verify", run, "--images", 0).status == 2
