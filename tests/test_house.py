@@ -1,12 +1,16 @@
 """The house keeps its promises: every registered name has its page and its test, nothing heavy is imported early."""
 
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from gambeson import attacks, certificates, losses, recipe
+from gambeson import attacks, certificates, losses, recipe, schema
+from gambeson.evaluation.verified import Verdict
+from gambeson.schema import records, run, settings
 
 ROOT = Path(__file__).parents[1]
 METHODS = [*losses.__all__, *attacks.__all__, *certificates.__all__]
@@ -49,3 +53,26 @@ def test_every_page_is_found_from_the_first() -> None:
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     assert {page for page in pages if page not in (ROOT / "mkdocs.yml").read_text()} == set()
     assert {page for page in pages if f"({page})" not in (ROOT / "docs" / "index.md").read_text()} == {"index.md"}
+
+
+WRITTEN = {
+    "Certified records": [schema.CertifiedRecord],
+    "Other records": [schema.CleanRecord, schema.AttackedRecord],
+    "Evaluations": [run.Evaluation],
+    "Settings of a certification": [settings.CertifiedSettings, settings.Form, settings.ScoreBins],
+    "Settings of an attack": [settings.AttackedSettings, settings.CleanSettings],
+    "Header": [run.Header],
+    "Smaller files": [records.Slice, records.Counted, run.Check],
+}
+
+
+def test_every_field_of_a_run_folder_is_explained_in_its_section() -> None:
+    page = (ROOT / "docs" / "records.md").read_text()
+    named = {part.partition("\n")[0]: set(re.findall(r"`([\w.]+)`", part)) for part in page.split("\n## ")}
+    for section, models in WRITTEN.items():
+        for model in models:
+            assert {field.alias or name for name, field in model.model_fields.items()} <= named[section]
+    assert {f"budget.{name}" for name in settings.Grid.model_fields} <= named["Settings of a certification"]
+    assert {field.name for field in fields(Verdict)} <= named["Smaller files"]
+    explained = {settings.Grid, records.Record, *(model for models in WRITTEN.values() for model in models)}
+    assert set(schema.Strict.__subclasses__()) | set(records.Record.__subclasses__()) == explained

@@ -15,7 +15,7 @@ EPS = {"linf": (0.0, 0.05, 0.1, 0.2), "l2": (0.0, 0.25, 0.5, 1.0)}
 def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for the three runs and the report.")] = Path("quickstart"),
 ) -> None:
-    """Train, attack, certify and report three small networks on 8x8 handwritten digits, in a minute or two.
+    """Train, attack, certify and report three small networks on 8x8 handwritten digits.
 
     Example: gambeson quickstart --out quickstart
     """
