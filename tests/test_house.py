@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gambeson import attacks, certificates, losses, recipe, schema
+from gambeson import attacks, certificates, losses, recipe
 from gambeson.evaluation.verified import Verdict
 from gambeson.schema import records, run, settings
+from gambeson.schema.strict import Strict
 
 ROOT = Path(__file__).parents[1]
 METHODS = [*losses.__all__, *attacks.__all__, *certificates.__all__]
@@ -56,8 +57,8 @@ def test_every_page_is_found_from_the_first() -> None:
 
 
 WRITTEN = {
-    "Certified records": [schema.CertifiedRecord],
-    "Other records": [schema.CleanRecord, schema.AttackedRecord],
+    "Certified records": [records.CertifiedRecord],
+    "Other records": [records.CleanRecord, records.AttackedRecord],
     "Evaluations": [run.Evaluation],
     "Settings of a certification": [settings.CertifiedSettings, settings.Form, settings.ScoreBins],
     "Settings of an attack": [settings.AttackedSettings, settings.CleanSettings],
@@ -75,4 +76,4 @@ def test_every_field_of_a_run_folder_is_explained_in_its_section() -> None:
     assert {f"budget.{name}" for name in settings.Grid.model_fields} <= named["Settings of a certification"]
     assert {field.name for field in fields(Verdict)} <= named["Smaller files"]
     explained = {settings.Grid, records.Record, *(model for models in WRITTEN.values() for model in models)}
-    assert set(schema.Strict.__subclasses__()) | set(records.Record.__subclasses__()) == explained
+    assert set(Strict.__subclasses__()) | set(records.Record.__subclasses__()) == explained
