@@ -30,7 +30,7 @@ def trained_noise(run: Run) -> str:
     settings = run.header["method_settings"] or {}
     if not isinstance(settings.get("sigma"), int | float):
         trained = f"with sigma {settings['sigma']}" if "sigma" in settings else "without noise"
-        raise UserError(f"{run.path} was trained {trained}: say which noise is meant, such as gaussian:0.5")
+        raise UserError(f"{run.path} was trained {trained}: say which noise is meant (--noise gaussian:0.5)")
     return f"{settings.get('noise', 'gaussian')}:{settings['sigma']}"
 
 
