@@ -1,25 +1,45 @@
 """What this machine is: its kind, as far as the last bits of logits and of noise depend on it, and its cores."""
 
 import os
+import platform
 import re
 import subprocess
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from gambeson import __version__
+
+Kind = dict[str, str | None]  # None: this system does not tell
+NOISE = ("numpy", "scipy")  # what the noise depends on, and no logits
 # The instruction sets between which matrix libraries choose their kernels.
 _CHOSEN_BY = re.compile(r"\b(?:sse4_[12]|fma|avx\w*|amx\w*|asimd\w*|sve\w*|bf16|i8mm)\b")
+# They also choose by who made the processor, and cut matrices by the size of its caches.
+_PROCESSOR = re.compile(r"^(?:vendor_id|cpu family|model|cache size|CPU implementer|CPU variant|CPU part)\s*:.*$", re.M)
 
 
 @cache  # asked for with every batch, and the list of a large machine's processors is long
-def kind_of_machine(device: str, compiled: bool = False) -> dict[str, str]:
-    """Versions of torch and NumPy (its generators make the noise), the unit that computes, and for compiled forms the
-    compiler.
+def kind_of_machine(device: str, compiled: bool = False) -> Kind:
+    """Versions of Gambeson and torch, of NumPy and SciPy (generators and table of the noise), the unit that computes,
+    for a CPU the processor, and for compiled forms the compiler.
     """
-    kind = {"torch": torch.__version__, "numpy": version("numpy"), "unit": _unit(device)}
+    kind: Kind = {"gambeson": __version__, "torch": torch.__version__, **{name: version(name) for name in NOISE}}
+    kind["unit"] = _unit(device)
+    if torch.device(device).type == "cpu":
+        kind["processor"] = _processor()
     return kind | {"compiler": _compiler()} if compiled else kind
+
+
+def differences(then: Mapping[str, Any], here: Mapping[str, Any], apart: Sequence[str] = ()) -> str:
+    """In what this machine is not the one that was recorded, `apart` left out, in words. What either does not say
+    (older records say less) is not known to differ.
+    """
+    known = {name: value for name, value in here.items() if None not in (value, then.get(name)) and name not in apart}
+    return ", ".join(f"{name} {then[name]} (now {value})" for name, value in known.items() if then[name] != value)
 
 
 def _compiler() -> str:
@@ -52,6 +72,12 @@ def _unit(device: str) -> str:
     flags = re.search(r"^(?:flags|Features)\s*:(.*)$", _cpuinfo(), re.MULTILINE)
     found = sorted(set(_CHOSEN_BY.findall(flags[1]))) if flags else []
     return " ".join([torch.backends.cpu.get_cpu_capability(), *found])
+
+
+def _processor() -> str | None:
+    """Vendor, family, model and cache of the first core."""
+    lines = _PROCESSOR.findall(_cpuinfo().partition("\n\n")[0])
+    return ", ".join(" ".join(line.replace(":", " ").split()) for line in lines) or platform.processor() or None
 
 
 def _cpuinfo() -> str:

@@ -33,29 +33,33 @@ from gambeson.schema import (
 
 SCHEMA = 1
 ABOUT_A_MODEL = ("records.jsonl", "partial.jsonl", "evaluations", "forms.json")
+WHICH = ("model_hash", "shape", "classes", "dataset")  # of a header: what all records of a run are about
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. `Run.open` reads an existing one, `Run.create` makes it (or checks that it is the same model's)."""
+    """A run folder. `Run.open` reads an existing one, `Run.create` makes it (or checks that it is the same model's).
+
+    which: the model and data that it was opened for, hashed; None: nobody looked.
+    """
 
     path: Path
+    which: str | None = None
 
     @staticmethod
     def open(path: str | Path) -> "Run":
         run = Run(Path(path))
         if not run.path.is_dir():
             raise UserError(f"{path} is not a run folder (no such directory); `gambeson train` makes one")
-        _ = run.header
-        return run
+        return Run(run.path, _which(run.header))
 
     @staticmethod
     def create(path: str | Path, header: dict[str, Any]) -> "Run":
         """Make the folder and its header. One that another model's evaluations were begun in is refused."""
-        run = Run(Path(path))
         header = Header.model_validate({"schema": SCHEMA, **header}).model_dump(by_alias=True)
+        run = Run(Path(path), _which(header))
         if (run.path / "header.json").exists():
-            for field in ("model_hash", "shape", "classes", "dataset"):
+            for field in WHICH:
                 if run.header[field] != header[field] and any((run.path / name).exists() for name in ABOUT_A_MODEL):
                     raise UserError(
                         f"{path} holds records of another model or data set ({field} {run.header[field]!r}, "
@@ -110,13 +114,20 @@ class Run:
 
     @contextmanager
     def writing(self) -> Iterator["Writer"]:
-        """The one writer of this run: drops a torn last line, then appends. A second process is refused."""
+        """The one writer of this run: drops a torn last line, then appends. A second process is refused, and so is one
+        that opened the folder for a model before another process began it for another.
+        """
         # Unbuffered: what a full disk did not take is not kept back to be written after something else.
         with (self.path / "records.jsonl").open("ab+", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise UserError(f"another process is writing {self.path}; wait for it or stop it") from None
+            if self.which not in (None, _which(self.header)):
+                raise UserError(
+                    f"{self.path} has become a run of another model or data set since this command opened it; choose "
+                    "another --out"
+                )
             drop_torn_line(file)
             yield Writer(self, file)
             os.fsync(file.fileno())
@@ -140,8 +151,8 @@ class Writer:
     ) -> "Evaluation":
         """Begin or resume an evaluation; incomplete settings are refused before anything is computed.
 
-        machine: what the last bits of logits depend on (device, threads, torch); an evaluation is not resumed on
-        another one. flags: the doubts about the model, kept with the evaluation.
+        machine: what the last bits of logits and of the noise depend on (device, threads, versions, processor); an
+        evaluation is not resumed on another one. flags: the doubts about the model, kept with the evaluation.
         """
         settings = check_settings(kind, settings)
         name = evaluation_id(kind, settings, data)
@@ -164,7 +175,7 @@ class Writer:
         )
         if differs:
             raise UserError(
-                f"{path} was begun with {differs}, and the last bits of logits may differ: "
+                f"{path} was begun with {differs}, and the last bits of logits or of the noise may differ: "
                 "go on there, or use another run folder"
             )
         return Evaluation(name, kind, self.file, done, Partial(self.run.path / "partial.jsonl", name))
@@ -188,6 +199,10 @@ class Evaluation:
             raise UserError(f"evaluation {self.id}: image {record['index']} is recorded already; indices are unique")
         append(self.file, as_line(record).encode())
         self.done.add(record["index"])
+
+
+def _which(header: dict[str, Any]) -> str:
+    return fingerprint([header[field] for field in WHICH])
 
 
 def evaluation_id(kind: str, settings: dict[str, Any], data: dict[str, Any]) -> str:

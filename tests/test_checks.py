@@ -57,16 +57,19 @@ def run(tmp_path: Path) -> Run:
     return Run.create(tmp_path / "run", HEADER)
 
 
-def write(run: Run, kind: str, settings: dict[str, Any], records: list[dict[str, Any]], examples: int = IMAGES, **data):
+def write(
+    run: Run, kind: str, settings: dict[str, Any], records: list[dict[str, Any]], machine: dict[str, Any] | None = None
+):
     with run.writing() as writer:
-        evaluation = writer.evaluation(kind, settings, {**DATA, **data}, examples, "gambeson", "2026-01-01T00:00:00")
+        evaluation = writer.evaluation(kind, settings, DATA, IMAGES, "gambeson", "2026-01-01T00:00:00", machine)
         for record in records:
             evaluation.append(record)
 
 
 def attacked(
-    run: Run, settings: dict[str, Any], fooled: int | set[int], images: int = IMAGES, start: int = 0, **changed
-):
+    run: Run, settings: dict[str, Any], fooled: int | set[int], images: int = IMAGES, start: int = 0,
+    machine: dict[str, Any] | None = None, **changed,
+):  # fmt: skip
     """Records of an attack that fools the first so many images, or these."""
     chosen = set(range(fooled)) if isinstance(fooled, int) else fooled
     records = []
@@ -75,10 +78,13 @@ def attacked(
         fields = {"predict_clean": 1, "predict": 0 if success else 1, "correct": not success, "success": success}
         fields |= {"loss": 1.0, "distance": settings["eps"] * 0.99, "target": None}
         records.append({**common(index), **fields, **changed})
-    write(run, "attacked", settings, records)
+    write(run, "attacked", settings, records, machine)
 
 
-def certified(run: Run, radius: float = 0.5, settings: dict[str, Any] | None = None, **changed: Any) -> None:
+def certified(
+    run: Run, radius: float = 0.5, settings: dict[str, Any] | None = None, machine: dict[str, Any] | None = None,
+    **changed: Any,
+) -> None:  # fmt: skip
     radii = {"gaussian_l2": radius, "renyi_l2": radius / 2, "gaussian_l2_two_sided": 9.0}
     fields = {
         "predict": 1,
@@ -90,7 +96,8 @@ def certified(run: Run, radius: float = 0.5, settings: dict[str, Any] | None = N
     }
     fields |= {"nonfinite": 0, "p_lower": 0.9, "p_lower_two_sided": 0.9, "p_upper_two_sided": 0.1}
     fields |= {"radii": {**radii, "gaussian_l2": radius + 1}, "radii_real": radii}
-    write(run, "certified", settings or CERTIFIED, [{**common(i), **fields, **changed} for i in range(IMAGES)])
+    records = [{**common(i), **fields, **changed} for i in range(IMAGES)]
+    write(run, "certified", settings or CERTIFIED, records, machine)
 
 
 def test_without_records_nothing_is_claimed(run: Run) -> None:
@@ -157,19 +164,39 @@ def test_a_conflict_that_nobody_could_judge_is_not_cleared_by_another_attack(run
     assert f"{10 if unkept else 0} that could not be judged" in check.meaning
 
 
+EXACT: dict[str, Any] = {
+    "settings": {
+        **CERTIFIED, "noise": "splitting:1", "select_draws": 0, "alpha": 0.0, "budget": "exact", "tau": 0.0,
+        "max_radius": {"splitting_l1": 1.0},
+    },
+    "radii": {"splitting_l1": 0.5}, "radii_real": {"splitting_l1": 0.4}, "select_counts": [], "radius_kind": "exact",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("judge", [None, another_class, lambda evaluation, index: 1])
 @pytest.mark.parametrize(("fooled", "verdict"), [(0, "pass"), (1, "fail")])
 def test_where_nothing_is_random_the_first_conflict_fails(run, judge, fooled, verdict) -> None:
     """An image that nobody kept or that is innocent on other noise is no excuse: there is no other noise."""
-    exact = {**CERTIFIED, "noise": "splitting:1", "select_draws": 0, "alpha": 0.0, "budget": "exact", "tau": 0.0}
-    certified(
-        run, settings={**exact, "max_radius": {"splitting_l1": 1.0}}, radii={"splitting_l1": 0.5},
-        radii_real={"splitting_l1": 0.4}, select_counts=[], radius_kind="exact",
-    )  # fmt: skip
+    certified(run, **EXACT)
     attacked(run, smoothed(0.3, norm="l1", noise="splitting:1", predict_alpha=0.0), fooled=fooled)
     attacked(run, smoothed(0.5, norm="l1", noise="splitting:1", predict_alpha=0.0), fooled=20)  # beyond it, attacks may
     check = certified_not_above_attacked(run, judge)
     assert (check.verdict, check.value, check.threshold) == (verdict, fooled, 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [({"threads": 8}, ("fail", 1, 0)), ({"processor": "another"}, ("doubt", 0, 1)), ({"unit": "x"}, ("doubt", 0, 1))],
+)
+def test_votes_that_two_kinds_of_machine_counted_are_no_proof(run: Run, changed: dict, verdict: tuple) -> None:
+    """The last bits of logits decide votes. Threads are those of the gradients; the form that judged has its own."""
+    machine = {"device": "cpu", "threads": 1, "unit": "abacus", "processor": "wood"}
+    certified(run, machine=machine, **EXACT)
+    settings = smoothed(0.3, norm="l1", noise="splitting:1", predict_alpha=0.0)
+    attacked(run, settings, fooled=1, machine={**machine, **changed})
+    check = certified_not_above_attacked(run, another_class)
+    assert (check.verdict, check.value) == verdict[:2]
+    assert f"{verdict[2]} that could not be judged again" in check.meaning
 
 
 def test_a_radius_above_an_attack_fails(run: Run) -> None:

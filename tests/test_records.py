@@ -252,6 +252,36 @@ def test_another_models_records_are_refused(run: Run, field: str, value: Any) ->
     assert run.header[field] == HEADER[field]
 
 
+@pytest.mark.parametrize(("field", "value"), [("model_hash", "n"), ("dataset", "other")])
+def test_a_run_that_became_another_models_before_anything_was_written_is_refused(run, field: str, value: str) -> None:
+    """Two commands begin in one folder at the same time: the one whose header was replaced writes nothing."""
+    other = Run.create(run.path, {**HEADER, field: value})
+    with pytest.raises(UserError, match="has become a run of another model or data set"), run.writing():
+        pass
+    for later in (other, Run.open(run.path)):
+        with later.writing() as writer:
+            begin(writer)
+
+
+def test_an_unfinished_evaluation_goes_on_where_no_recorded_part_of_the_machine_differs(run: Run) -> None:
+    """Older evaluations say less of their machine than is known now."""
+    old = {"torch": "2", "numpy": "2"}
+    now = {**old, "scipy": "1.11", "processor": "abacus"}
+
+    def on(machine: dict[str, Any]) -> None:
+        with run.writing() as writer:
+            writer.evaluation("clean", {"batch": 10}, DATA, 10, "x", "2026", machine)
+
+    for machine in (old, now):
+        on(machine)
+    (run.path / "records.jsonl").unlink()
+    for path in run.path.glob("evaluations/*"):
+        path.unlink()
+    on(now)
+    with pytest.raises(UserError, match=r"was begun with scipy 1\.11 \(now 1\.12\), .* or of the noise may differ"):
+        on({**now, "scipy": "1.12"})
+
+
 def test_headers_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a run folder"):
         Run.open(tmp_path / "nowhere")

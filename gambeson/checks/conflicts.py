@@ -23,7 +23,8 @@ def certified_not_above_attacked(run: Run, rejudge: Rejudge | None = None) -> Ch
     certificate, measured in float64, below its radius against real-valued adversaries; where a record holds the
     distance in the attack's norm alone, below the radius that follows in that norm. It is re-judged on fresh noise;
     the check fails when more conflicts are confirmed than alpha allows, Binomial(images, alpha) at 1e-6. Where nothing
-    was random, alpha is 0: there is nothing to judge again, and the first conflict fails.
+    was random, alpha is 0: there is nothing to judge again, and the first conflict fails, if both were counted on the
+    same kind of machine; votes of two may differ by the last bits of logits.
     """
     name = "certified_not_above_attacked"
     outcomes = [_conflicts(run, certified, rejudge) for certified in run.evaluations("certified")]
@@ -40,7 +41,8 @@ def certified_not_above_attacked(run: Run, rejudge: Rejudge | None = None) -> Ch
     if worst.confirmed > worst.allowed:
         step = "The certificate is unsound: do not publish it; check noise, form, and noise before normalisation."
         return Check(name, "fail", worst.confirmed, worst.allowed, meaning, step)
-    step = "Attack again and keep the images (--keep), then check again." if unjudged else "None needed."
+    again = "Attack again, on the machine that certified, and keep the images (--keep), then check again."
+    step = again if unjudged else "None needed."
     return Check(name, "doubt" if unjudged else "pass", worst.confirmed, worst.allowed, meaning, step)
 
 
@@ -56,7 +58,7 @@ def _conflicts(run: Run, certified: dict[str, Any], rejudge: Rejudge | None) -> 
     """Over all attacks on one certified classifier: the images in conflict, each counted once."""
     sure = {record["index"]: record for record in run.records(certified["id"])}
     values = prod(run.header["shape"])
-    certain = certified["settings"]["alpha"] == 0  # every noisy copy was counted, of the attack's image too
+    exact = certified["settings"]["alpha"] == 0  # every noisy copy was counted, of the attack's image too
     images: set[int] = set()
     verdicts: dict[int, bool | None] = {}  # True: confirmed on fresh noise, None: some image was not kept, else False
     for attacked in run.evaluations("attacked"):
@@ -69,8 +71,10 @@ def _conflicts(run: Run, certified: dict[str, Any], rejudge: Rejudge | None) -> 
             images.add(after["index"])
             index = after["index"]
             if _conflict(before, after, attacked["settings"]["norm"], values) and verdicts.get(index) is not True:
-                again = rejudge(attacked, index) if rejudge and not certain else None
-                found = True if certain else None if again is None else again not in (-1, before["selected"])
+                again = rejudge(attacked, index) if rejudge and not exact else None
+                found = None if again is None else again not in (-1, before["selected"])
+                if exact and _same_machine(certified, attacked):
+                    found = True
                 # Another attack's image that turns out innocent does not clear one that nobody could judge.
                 verdicts[index] = None if not found and verdicts.get(index, found) is None else found
     allowed = int(binom.isf(FALSE_ALARM, max(1, len(images)), certified["settings"]["alpha"]))
@@ -83,6 +87,12 @@ def _same_classifier(certified: dict[str, Any], attacked: dict[str, Any]) -> boo
     same = all(certified[field] == attacked[field] for field in ("noise", "form"))
     vote = certified.get("smoothing", "hard") == "hard"
     return attacked["target"] == "smoothed" and same and vote
+
+
+def _same_machine(certified: dict[str, Any], attacked: dict[str, Any]) -> bool:
+    """Threads apart: those of an attack's machine are not the form's that judged."""
+    one, other = ({**(found["machine"] or {}), "threads": None} for found in (certified, attacked))
+    return one == other
 
 
 def _conflict(before: dict[str, Any], after: dict[str, Any], norm: str, values: int) -> bool:

@@ -1,5 +1,6 @@
 """One evaluation of a run folder as evidence: its images, its counts and bounds, and its claims on fresh noise."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from gambeson.evaluation.plan import inspect
 from gambeson.evaluation.replayed import replayer
 from gambeson.evaluation.smoothing import smooth
 from gambeson.evaluation.verified import on_fresh_noise
-from gambeson.inference import Form
+from gambeson.machine import differences
 from gambeson.records import evaluation_id
 from gambeson.smoothed.hard import Smoothed
 
@@ -54,6 +55,13 @@ def _judged(
     chosen = [records[i] for i in sorted(generator.permutation(len(records))[:images])]
     pixels = data.pixels([rows[record["index"]] for record in chosen])
     verdict, rejected = on_fresh_noise(smoothed, pixels, chosen, draws=draws, alpha=settings["alpha"], seed=seed)
+    made, now = _machines(found, evaluation)
+    if settings["budget"] == "exact" and rejected and made != now:
+        raise _Elsewhere(
+            f"{len(rejected)} of {len(chosen)} images are not counted here as they were, which proves nothing: the "
+            "last bits of logits decide votes, and may differ, as the copies were counted with "
+            f"{differences(made, now) or 'a processor or versions that are not recorded'}: verify them there"
+        )
     why = None if verdict.stands else "more claims fail on fresh noise than chance allows: they are not sound"
     return {"records": len(records), **verdict.record(), "rejected_images": rejected, "why": why}
 
@@ -78,17 +86,17 @@ def _images(evaluation: dict[str, Any], records: list[dict[str, Any]], whole: Da
 
 
 def _smoothed(found: Target, evaluation: dict[str, Any], data: Dataset) -> Smoothed:
-    settings, made = evaluation["settings"], evaluation["machine"] or {}
-    now = machine_of(found.model, settings["form"])
-    if settings["budget"] == "exact" and made != now:
-        differs = [f"{name} {made.get(name)} (here {value})" for name, value in now.items() if made.get(name) != value]
-        raise _Elsewhere(
-            "every noisy copy is counted again and must vote as it did, as the last bits of logits decide; they may "
-            f"differ here, as the copies were counted with {', '.join(differs)}: verify them there"
-        )
+    settings, (made, now) = evaluation["settings"], _machines(found, evaluation)
     classes, _ = inspect(found.model, data)
-    form = Form(**settings["form"]) if made == now else form_here(settings["form"], found.model)
+    form = form_here(settings["form"], found.model)
+    if made == now or settings["budget"] == "exact":  # every noisy copy should vote as it did
+        form = replace(form, threads=settings["form"]["threads"])
     smoothed = smooth(found.model, data, noise=settings["noise"], seed=settings["seed"], form=form, classes=classes)
     if made == now and smoothed.base.positions != (positions := settings.get("positions", "alike")):
         raise RunError(f"positions is {positions}, the rows of a call are {smoothed.base.positions}")
     return smoothed
+
+
+def _machines(found: Target, evaluation: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The one that made the evaluation, as far as it is recorded, and this one."""
+    return evaluation["machine"] or {}, machine_of(found.model, evaluation["settings"]["form"])

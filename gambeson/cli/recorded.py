@@ -33,7 +33,10 @@ def record(
     watch = watch or accuracy()
     with target.run.writing() as writer:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        machine = machine_of(target.model, evaluation.settings["form"] if evaluation.kind == "certified" else {})
+        form = evaluation.settings.get("form") or {}
+        if evaluation.kind == "attacked":  # its gradients are not computed in the form that judges
+            form = {**form, "threads": torch.get_num_threads()}
+        machine = machine_of(target.model, form)
         flags = [{"flag": flag.name, "message": flag.message} for flag in evaluation.flags]
         writing = writer.evaluation(
             evaluation.kind, evaluation.settings, target.describe(), len(target.data), command(), now, machine, flags
@@ -52,7 +55,7 @@ def record(
 
 
 def machine_of(model: nn.Module, form: dict[str, Any]) -> dict[str, Any]:
-    """What the last bits of the model's logits depend on here, beside its form, of which an attack has none."""
+    """What the last bits of the model's logits and of the noise depend on here, beside the form."""
     device, threads = device_of(model), form.get("threads", torch.get_num_threads())
     return {"device": device.type, "threads": threads, **kind_of_machine(str(device), form.get("compiled", False))}
 

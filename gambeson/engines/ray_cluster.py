@@ -18,7 +18,7 @@ from gambeson.allocator import keep_freed_memory
 from gambeson.engines import SLICE, Batch, Judge, Judged, Take, judged, parcel
 from gambeson.errors import RunError, UserError
 from gambeson.inference import Form
-from gambeson.machine import kind_of_machine
+from gambeson.machine import Kind, kind_of_machine
 
 RETRIES = 5  # of one batch, when the worker that has it dies
 
@@ -155,7 +155,7 @@ def _alone(running: dict[Any, Batch], open_: set[int]) -> Batch | None:
     return next((batch for batch in running.values() if copies[batch.number] == 1), None)
 
 
-def _judge(sent: bytes, wanted: dict[str, str], form: Form, slice_seconds: float, batch: Batch) -> Judged:
+def _judge(sent: bytes, wanted: Kind, form: Form, slice_seconds: float, batch: Batch) -> Judged:
     found = kind_of_machine(form.device, form.compiled)
     if found != wanted:
         raise UserError(

@@ -7,10 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from gambeson import models
+from gambeson import machine, models
 from gambeson.errors import UserError
 from gambeson.inference import Form
-from gambeson.machine import kind_of_machine
 from gambeson.records import Run
 
 
@@ -55,8 +54,5 @@ def certified_form(run: Run, noise: str, device: str) -> Form | None:
 
 def differences(recorded: Mapping[str, Any] | None, form: Form) -> str:
     """In what this machine differs from one that was recorded, as far as logits in this form depend on it."""
-    here = kind_of_machine(form.device, form.compiled)
-    then = recorded or {}
-    return ", ".join(
-        f"{name} {then.get(name)} (now {value})" for name, value in here.items() if then.get(name) != value
-    )
+    here = machine.kind_of_machine(form.device, form.compiled)
+    return machine.differences(recorded or {}, here, apart=machine.NOISE)
