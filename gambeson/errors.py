@@ -14,6 +14,12 @@ class RunError(RuntimeError):
     """A run that failed although the command was right: a full disk, an unsound certificate (exit status 1)."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, a GPU's, or torch's on the CPU, which has no error of its own."""
+    told = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The nearest known name, if any is near, and all of them.
 

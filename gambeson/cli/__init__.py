@@ -11,7 +11,7 @@ from rich.console import Console
 from gambeson import __version__
 from gambeson.allocator import keep_freed_memory
 from gambeson.cli import attack, certify, check, predict, prepare, publish, quickstart, verify
-from gambeson.errors import RunError, UserError
+from gambeson.errors import RunError, UserError, out_of_memory
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
@@ -67,16 +67,16 @@ def main() -> None:
             "give the same command again",
         )
         sys.exit(1)
-    except (RunError, MemoryError) as error:
+    except RunError as error:
         _fail(console, error)
         sys.exit(1)
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's own, not imported for its name alone
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
             raise
         _fail(
             console,
-            f"{error}; what is recorded is kept: free memory and give the same command again, or begin another "
-            "evaluation with a smaller --batch",
+            f"{str(error) or 'out of memory'}; what is recorded is kept: free memory and give the same command again, "
+            "or begin another evaluation with a smaller --batch",
         )
         sys.exit(1)
     except SystemExit as leaving:  # how typer passes a Ctrl-C on

@@ -26,9 +26,12 @@ from gambeson.cli.options import (
     opened,
     wishes,
 )
+from gambeson.errors import UserError
 
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
+    from gambeson.evaluation import Evaluation
+    from gambeson.inference import Form
 
 
 def attack(
@@ -61,32 +64,43 @@ def attack(
     Example: gambeson attack runs/mnist-stability-0.50 --norm l2 --eps 0,0.5,1,1.5 --every 20
     """
     from gambeson.cli.adversarial import Adversarial
-    from gambeson.cli.forms import form_for
+    from gambeson.cli.forms import fitting, form_for
     from gambeson.cli.recorded import record
     from gambeson.cli.target import numbers
     from gambeson.evaluation import attacked
-    from gambeson.noise import parse
+    from gambeson.evaluation.smoothing import unserved
     from gambeson.smoothed.budgets import predict_budget
 
     found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
     radii = numbers(eps, "--eps")
-    form = None
-    if noise:
-        parse(noise)
-        predict_budget(predict_draws, predict_alpha)
-        asked = wishes(dtype, memory, batch, threads, compiled)
-        form = form_for(found, asked, draws=len(found.data) * predict_draws * len(radii))
     kept = [Adversarial(found.run.path, keep) for _ in radii]
-    plans = [
-        attacked(
-            found.model, found.data, eps=radius, norm=norm, attack=attack, steps=steps, step_size=step_size,  # type: ignore[arg-type]
-            step_rule=step_rule, loss=loss, restarts=restarts, random_start=random_start, early_stop=early_stop,
-            targeted=targeted,
-            noise=noise, attack_draws=attack_draws, predict_draws=predict_draws, predict_alpha=predict_alpha,
-            seed=seed, form=form, keep=images.add,
-        )
-        for radius, images in zip(radii, kept, strict=True)
-    ]  # fmt: skip
+
+    def planned(form: "Form | None") -> "list[Evaluation]":
+        return [
+            attacked(
+                found.model, found.data, eps=radius, norm=norm, attack=attack, steps=steps, step_size=step_size,  # type: ignore[arg-type]
+                step_rule=step_rule, loss=loss, restarts=restarts, random_start=random_start, early_stop=early_stop,
+                targeted=targeted,
+                noise=noise, attack_draws=attack_draws, predict_draws=predict_draws, predict_alpha=predict_alpha,
+                seed=seed, form=form, keep=images.add,
+            )
+            for radius, images in zip(radii, kept, strict=True)
+        ]  # fmt: skip
+
+    if noise:
+        predict_budget(predict_draws, predict_alpha)
+        smoothed = unserved(found.model, found.data, noise=noise)
+        asked = wishes(dtype, memory, batch, threads, compiled)
+        ahead = len(found.data) * smoothed.draws(predict_draws) * len(radii)
+        plans = fitting(found.run, form_for(found, asked, smoothed.noise, ahead), planned)
+    else:
+        given = {"--dtype": dtype != "auto", "--memory": memory is not None, "--batch": batch is not None}
+        given["--compile"] = compiled is not None
+        if useless := ", ".join(name for name, is_given in given.items() if is_given):
+            raise UserError(
+                f"without --noise the model is attacked as it is, in no inference form: leave {useless} out"
+            )
+        plans = planned(None)
     natural(found)
     for radius, images, evaluation in zip(radii, kept, plans, strict=True):
         name = record(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gambeson.cli.target import Target
     from gambeson.engines import Engine
     from gambeson.evaluation import Evaluation
+    from gambeson.inference import Form
 
 
 GRID_SAVES = 8  # how many times fewer draws a grid of radii takes, about
@@ -76,7 +77,8 @@ def certify(
         float | None, typer.Option(help="For a grid: draws that one more certified radius is worth (default: 1e7).")
     ] = None,
     rule: Annotated[
-        str | None, typer.Option(help="For a grid: group_sequential (default) or beta_mixture.")
+        str | None,
+        typer.Option(help="For a grid: group_sequential or beta_mixture (default: the one that fits the form)."),
     ] = None,
     stop_wrong: Annotated[
         bool, typer.Option("--stop-wrong", help="For a grid: do not certify images whose class is wrong.")
@@ -105,12 +107,13 @@ def certify(
 
     Example: gambeson certify runs/mnist-stability-0.50 --noise gaussian:0.5 --every 20
     """
-    from gambeson.cli.forms import form_for
+    from gambeson.cli.forms import fitting, form_for
     from gambeson.cli.recorded import record
     from gambeson.evaluation import certified
+    from gambeson.evaluation.road import road
+    from gambeson.evaluation.smoothing import unserved
     from gambeson.noise import parse
     from gambeson.reports.naming import smoothed_name
-    from gambeson.smoothed.budgets import certify_budget
     from gambeson.smoothed.kept import trained_noise
 
     check_engine(engine, workers, ray_address)
@@ -122,13 +125,18 @@ def certify(
         {"budget": budget, "radii": radii, "price": price, "rule": rule, "stop_wrong": stop_wrong or None}
         | {"table_error": table_error},
     )
-    certify_budget(**drawn)
     options = choose_budget(found.data.name, smoothing, budget, radii, price, rule, stop_wrong, table_error)
-    ahead = len(names) * len(found.data) * drawn["draws"] // (GRID_SAVES if "radii" in options else 1)
+    options |= {**drawn, "smoothing": smoothing}
+    smoothed = [unserved(found.model, found.data, noise=name) for name in names]
+    roads = [road(one, found.data, **options).settings for one in smoothed]  # refused before a form is looked for
+    ahead = len(found.data) * sum(one["draws"] // (GRID_SAVES if _grid(one) else 1) for one in roads)
     wished = wishes(dtype, memory, batch, threads, compiled)
-    form = form_for(found, wished, ahead, others=others(engine, workers, found.model))
-    options |= {**drawn, "seed": seed, "form": form}
-    plans = [certified(found.model, found.data, noise=name, smoothing=smoothing, **options) for name in names]
+    form = form_for(found, wished, smoothed[0].noise, ahead, others=others(engine, workers, found.model))
+
+    def planned(form: "Form") -> "list[Evaluation]":
+        return [certified(found.model, found.data, noise=name, seed=seed, form=form, **options) for name in names]
+
+    plans = fitting(found.run, form, planned)
     natural(found)
     for plan in plans:
         name = smoothed_name(plan.settings)

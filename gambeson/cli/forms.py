@@ -1,33 +1,38 @@
 """The inference form of a run: found once by a trial, kept in forms.json, and used by all that samples its model."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import typer
 
 from gambeson.cli.target import Target
-from gambeson.data import Dataset
+from gambeson.errors import first_line, out_of_memory
 from gambeson.evaluation.plan import inspect
 from gambeson.inference import Form
 from gambeson.inference.trial import Asked, choose
 from gambeson.jsonl import read_json, write_json
 from gambeson.machine import kind_of_machine
 from gambeson.models.modes import device_of
+from gambeson.noise import Lattice
 from gambeson.records import Run
 from gambeson.smoothed.kept import differences
+from gambeson.smoothed.serving import examples
 
 FAR_MORE = 10  # times the draws for which a form was found; a fixed budget after a grid is less
+Made = TypeVar("Made")
 
 
-def form_for(target: Target, asked: Asked, draws: int, *, others: bool | None = False) -> Form:
+def form_for(target: Target, asked: Asked, noise: Lattice, draws: int, *, others: bool | None = False) -> Form:
     """The form for these wishes.
 
     What a run once found holds, as far as it is as wished: the clock would choose another one next time, and the
     certificates would be about another function. Only for far more work than it was found for is another one looked
-    for. draws: how many noisy images are ahead. others: whether other processes share the work, None: where it pays.
+    for. noise: what it is tried under. draws: how many noisy images are ahead. others: whether other processes share
+    the work, None: where it pays.
     """
     device = device_of(target.model).type
     wishes = {name: value for name, value in {**asdict(asked), "device": device}.items() if value is not None}
@@ -44,8 +49,8 @@ def form_for(target: Target, asked: Asked, draws: int, *, others: bool | None = 
     inspect(target.model, target.data)  # a model that is no fixed function is refused for that, not for its forms
     if others:
         asked = replace(asked, threads=asked.threads or 1)
-    examples = _examples(target.data)
-    trial = choose(target.model, examples, asked=asked, device=device, draws=draws, alone=others is False)
+    shown = examples(target.data.pixels(torch.arange(min(2, len(target.data)))), noise)
+    trial = choose(target.model, shown, asked=asked, device=device, draws=draws, alone=others is False)
     tried = [tried.record() for tried in trial.tried]
     found = {"form": trial.form.settings(), "draws": draws, "machine": kind_of_machine(device, trial.form.compiled)}
     with target.run.writing():  # else a process that is refused later would have written over another's form
@@ -54,6 +59,35 @@ def form_for(target: Target, asked: Asked, draws: int, *, others: bool | None = 
         rate = next(tried.images_per_second or 0.0 for tried in trial.tried if tried.form == trial.form)
         typer.echo(f"form: {trial.form}: {rate:,.0f} images/s without noise; {len(tried)} forms were tried")
     return trial.form
+
+
+def fitting(run: Run, form: Form, make: Callable[[Form], Made]) -> Made:
+    """What `make` makes of the form, with half the rows as long as that runs out of memory; what fits is kept.
+
+    Once there is a record in a form it is not changed: the evaluation would never end, and others be about another
+    function.
+    """
+    fits = form
+    while True:
+        try:
+            made = make(fits)
+            break
+        except Exception as error:
+            if not out_of_memory(error) or fits.batch == 1 or _has_records(run, fits):
+                raise
+            fits = replace(fits, batch=fits.batch // 2)
+            typer.echo(f"form: {first_line(error)}: with {fits.batch} images a call from now on", err=True)
+    if fits != form:
+        with run.writing():
+            changed = {"form": fits.settings()}
+            forms = [entry | changed if Form(**entry["form"]) == form else entry for entry in _known(run)]
+            write_json(_path(run), {"forms": forms})
+    return made
+
+
+def _has_records(run: Run, form: Form) -> bool:
+    forms = ((found["id"], found["settings"].get("form")) for found in run.evaluations())
+    return any(run.records(name) for name, settings in forms if settings and Form(**settings) == form)
 
 
 def _found_for(entry: dict[str, Any]) -> float:
@@ -67,9 +101,3 @@ def _known(run: Run) -> list[dict[str, Any]]:
 
 def _path(run: Run) -> Path:
     return run.path / "forms.json"
-
-
-def _examples(data: Dataset) -> torch.Tensor:
-    """A few images and their negatives, so that one image is enough."""
-    images = data.pixels(torch.arange(min(3, len(data))))
-    return torch.cat([images, 1 - images])

@@ -3,20 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from gambeson.data import Pairs, examples
 from gambeson.engines import Over
-from gambeson.errors import UserError
 from gambeson.evaluation.pilot import pilot
 from gambeson.evaluation.plan import Evaluation, inspect
-from gambeson.evaluation.procedures import Begin, Road, customary_radii, every_copy, full, of_a_grid, of_a_table, soft
-from gambeson.evaluation.smoothing import smooth
+from gambeson.evaluation.procedures import Begin, Road
+from gambeson.evaluation.road import Radii, road
+from gambeson.evaluation.smoothing import smooth, unserved
 from gambeson.evaluation.work import Found, Work
 from gambeson.inference import Form
 from gambeson.keys import GENERATOR
 from gambeson.sampling import BLOCK
-from gambeson.smoothed.budgets import certify_budget
 from gambeson.smoothed.company import advance
 from gambeson.smoothed.hard import Smoothed
 from gambeson.types import Classifier
@@ -45,12 +44,12 @@ def certified(
     *,
     noise: str = "gaussian:0.5",
     smoothing: str = "hard",
-    radii: Sequence[float] | Literal["customary"] | None = None,
+    radii: Radii | None = None,
     draws: int = 100_000,
     select_draws: int = 100,
     alpha: float = 0.001,
-    price: float = 1e7,
-    rule: str = "group_sequential",
+    price: float | None = None,
+    rule: str | None = None,
     stop_wrong: bool = False,
     table_error: float | None = None,
     seed: int = 0,
@@ -65,51 +64,30 @@ def certified(
     units, finds out which of them each image certifies with as few draws as that takes; "customary" is the grid of the
     data set's literature, without what so many draws cannot certify. draws, select_draws: noisy copies that bound (for
     a grid: at most) and that pick the class, n and n0. alpha: the failure probability of each image's certificates,
-    over everything that is claimed of it. For a grid, price: the draws that one more certified radius is worth; rule:
-    "group_sequential" or "beta_mixture", see `gambeson.stats.plan`; stop_wrong: images whose selected class is wrong
-    are not certified; table_error: instead of a price, the share of the images that may stay undecided in a cell of the
-    table of certified accuracy, draws going where they change it most. form: the inference form that is sampled (None:
-    float32, channels_last where the model runs so, with the threads that torch has). Splitting noise counts every noisy
-    copy there is, which replaces draws, select_draws, alpha and radii: nothing is left to chance. Records hold counts,
-    bounds and `radii` per certificate, in [0, 1] pixel units. Raises UserError for a model that is no fixed function of
-    its input, and for an (n, alpha) with which no outcome can be certified.
+    over everything that is claimed of it. For a grid, price: the draws that one more certified radius is worth (None:
+    1e7); rule: "group_sequential" or "beta_mixture", see `gambeson.stats.plan` (None: the one that fits the form);
+    stop_wrong: images whose selected class is wrong are not certified; table_error: instead of a price, the share of
+    the images that may stay undecided in a cell of the table of certified accuracy, draws going where they change it
+    most. form: the inference form that is sampled (None: float32, channels_last where the model runs so, with the
+    threads that torch has). Splitting noise counts every noisy copy there is, which replaces draws, select_draws, alpha
+    and radii: nothing is left to chance. Records hold counts, bounds and `radii` per certificate, in [0, 1] pixel
+    units. Raises UserError for a model that is no fixed function of its input, for what has no meaning beside the rest,
+    and for an (n, alpha) with which no outcome can be certified.
     """
-    if smoothing not in ("hard", "soft"):
-        raise UserError(f"smoothing is {smoothing!r}; it must be hard (votes) or soft (mean scores)")
-    if table_error is not None and radii is None:
-        raise UserError("a table error is about a grid of radii: give radii")
-    if smoothing == "soft" and radii is not None:
-        raise UserError("soft smoothing is certified with a fixed number of draws: leave the grid of radii out")
     data = examples(data)
-    certify_budget(draws, select_draws, alpha)
+    asked = partial(
+        road, data=data, smoothing=smoothing, radii=radii, draws=draws, select_draws=select_draws, alpha=alpha,
+        price=price, rule=rule, stop_wrong=stop_wrong, table_error=table_error,
+    )  # fmt: skip
+    asked(unserved(model, data, noise=noise))  # refused before the model is looked at
     classes, flags = inspect(model, data)
     smoothed = smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
-    smoothed.fills_rows(draws=draws)
-    values, same = data.images[0].numel(), {"select_draws": select_draws, "draws": draws, "alpha": alpha}
-    road: Road
-    if smoothed.noise.states is not None:
-        own = {"radii": radii not in (None, "customary"), "soft smoothing": smoothing == "soft"}
-        own |= {"stop_wrong": stop_wrong, "table_error": table_error is not None}
-        if useless := ", ".join(name for name, given in own.items() if given):
-            raise UserError(f"every noisy copy of {noise} is counted, and its radii are exact: leave {useless} out")
-        road = every_copy(smoothed)
-    elif smoothing == "soft":
-        road = soft(smoothed, values, same)
-    elif radii is None:
-        road = full(smoothed, values, same)
-    else:
-        if isinstance(radii, str):
-            if radii != "customary":
-                raise UserError(f"radii is {radii!r}; give numbers, 'customary', or None for full precision")
-            radii = customary_radii(smoothed, data, same, rule)
-        if table_error is None:
-            road = of_a_grid(smoothed, values, same, radii, price=price, rule=rule, stop_wrong=stop_wrong)
-        else:
-            road = of_a_table(smoothed, values, same, radii, images=len(data), error=table_error, rule=rule)
-    settings = settings_of(smoothed, road, values)
-    tried = partial(pilot, smoothed, data, draws=road.settings["draws"], select_draws=road.settings["select_draws"])
-    tried = partial(tried, plan=road.table or road.plan, stop_wrong=stop_wrong)
-    return Evaluation("certified", settings, data, road.company, Judge(smoothed, road.begin), flags, tried, road.table)
+    found = asked(smoothed)
+    settings = settings_of(smoothed, found, data.images[0].numel())
+    tried = partial(pilot, smoothed, data, draws=found.settings["draws"], select_draws=found.settings["select_draws"])
+    tried = partial(tried, plan=found.table or found.plan, stop_wrong=stop_wrong)
+    judge = Judge(smoothed, found.begin)
+    return Evaluation("certified", settings, data, found.company, judge, flags, tried, found.table)
 
 
 def settings_of(smoothed: Smoothed, road: Road, values: int) -> dict[str, Any]:

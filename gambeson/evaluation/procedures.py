@@ -92,7 +92,12 @@ def customary_radii(smoothed: Smoothed, data: Dataset, same: dict[str, Any], rul
     """The data set's customary radii, as far as unanimous draws certify them."""
     if data.name not in PUBLISHED:
         raise UserError(f"{data.name} has no customary radii ({', '.join(PUBLISHED)} have): give radii")
-    tight, values, alpha, draws = smoothed.certificates()[0], data.images[0].numel(), same["alpha"], same["draws"]
+    tight, values, alpha, draws = (
+        smoothed.certificates()[0],
+        data.images.shape[1:].numel(),
+        same["alpha"],
+        same["draws"],
+    )
     largest = smoothed.largest_radii(draws, alpha, values)[tight.name]
     near = [radius for radius in customary(data.name, tight.norm, largest) if radius <= largest]
     least = thresholds(smoothed, near, values)

@@ -1,14 +1,23 @@
-"""Which forms may be sampled: those in which an image's logits depend on the image alone.
+"""Which forms may be sampled: those in which an image's logits depend on the image alone, and are the model's.
 
 If they changed with the other rows of a call, the classifier would depend on what else happens to be in the batch, and
 no statement about one image would hold. If they change with the row that the image is in, the classifier is a mixture
-over rows, which can be sampled (`gambeson.sampling`), at a cost.
+over rows, which can be sampled (`gambeson.sampling`), at a cost. If they were not the model's, up to rounding, a
+certificate would be true of a function that nobody meant: folding drops forward hooks, a compiler may be wrong, and
+bfloat16 has few digits.
 """
 
 import torch
 from torch import Tensor
 
+from gambeson.inference.form import Dtype
 from gambeson.inference.served import Served
+from gambeson.models.modes import device_of
+
+# How far logits may be from the model's own, as a share of their spread. Rounding moves a number by 2^-8 of itself at
+# most in bfloat16, and by 2^-11 in TF32, in which GPUs compute float32 convolutions. The roundings of all layers add up
+# like independent errors, to a few of these in deep networks; 16 leave room for networks that magnify them.
+ALLOWED: dict[Dtype, float] = {"bfloat16": 16 * 2.0**-8, "float32": 16 * 2.0**-11}
 
 
 def refusal(served: Served, images: Tensor) -> str | None:
@@ -17,7 +26,27 @@ def refusal(served: Served, images: Tensor) -> str | None:
         return "an image's logits change when the other rows of its call change"
     if not ends_in_float32(served, images):
         return "its logits are bfloat16, in which ties are common: the model does not end in a torch.nn.Linear"
-    return None
+    return unlike(served, images)
+
+
+def unlike(served: Served, images: Tensor) -> str | None:
+    """Why the logits are not those of the model as it is, in float32; None: they are. `images`: some that it will see.
+
+    The difference and the spread (of a row's logits around their mean) are root mean squares over all images and
+    classes. Images for which the model's own logits are not finite are left out: they count for no class.
+    """
+    if served.function is served.source:
+        return None
+    count = min(len(images), served.form.batch)
+    with torch.inference_mode():
+        plain = served.source(images[:count].to(device_of(served.source))).double().cpu()
+    found = served(images[torch.arange(served.form.batch, device=images.device) % count])[:count].double().cpu()
+    finite = plain.isfinite().all(1)
+    plain, found = (logits[finite] - logits[finite].mean(1, keepdim=True) for logits in (plain, found))
+    share, allowed = (found - plain).norm() / plain.norm(), ALLOWED[served.form.dtype]
+    if torch.equal(found, plain) or share <= allowed:
+        return None
+    return f"its logits are off those of the model in float32 by {share:.1%} of their spread, more than {allowed:.1%}"
 
 
 def rows_are_independent(served: Served, images: Tensor) -> bool:

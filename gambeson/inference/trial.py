@@ -13,8 +13,8 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from gambeson.errors import UserError, first_line
-from gambeson.inference.eligible import positions_are_alike, refusal
+from gambeson.errors import UserError, first_line, out_of_memory
+from gambeson.inference.eligible import positions_are_alike, refusal, unlike
 from gambeson.inference.fold import foldable
 from gambeson.inference.form import Dtype, Form, Memory
 from gambeson.inference.rate import images_per_second
@@ -76,11 +76,11 @@ def choose(
 ) -> Trial:
     """The fastest eligible form of `model`, among those that are as `asked`.
 
-    images: float (N, C, H, W) in [0, 1], N >= 2, to try it on. draws: how many noisy images are ahead; if they take
-    only seconds, the first form that runs will do, and if minutes, compiling is tried too. alone: no other process
-    shares the work. A form that does not fit
-    into memory is tried with half the rows. Forms in which an image's logits depend on its row are taken only where
-    there is no other. Raises UserError where the model runs in no form, or in none that may be sampled.
+    images: float (N, C, H, W), N >= 2, to try it on: noisy ones, as it will see. draws: how many noisy images are
+    ahead; if they take only seconds, the first form that runs will do, and if minutes, compiling is tried too. alone:
+    no other process shares the work. A form that does not fit into memory is tried with half the rows. Forms in which
+    an image's logits depend on its row are taken only where there is no other. Raises UserError where the model can be
+    used in no form, or in none that may be sampled.
     """
     search = _Search(model, images.to(device), asked or Asked())
     search.kinds(device, draws)
@@ -116,7 +116,7 @@ class _Search:
                 return
         if self.best is None:
             why = "; ".join(f"{tried.form}: {tried.refused}" for tried in self.tried)
-            raise UserError(f"the model does not run in any form that was tried ({why})")
+            raise UserError(f"the model can be used in no form that was tried ({why})")
 
     def batches(self) -> None:
         """Twice the rows while that pays; where it does not at once, half the rows while that does."""
@@ -156,13 +156,21 @@ class _Search:
         """The fastest form that may be sampled; `images` are seen by each that is looked at."""
         mixture = None
         while (best := self.best) is not None:
-            served = serve(self.model, best.form)
-            why = refusal(served, self.images)
-            if why is None and not positions_are_alike(served, self.images):
-                why, mixture = "an image's logits depend on its row", mixture or best.form
+            too_large = False
+            try:
+                served = serve(self.model, best.form)
+                why = refusal(served, self.images)
+                if why is None and not positions_are_alike(served, self.images):
+                    why, mixture = "an image's logits depend on its row", mixture or best.form
+            except Exception as error:
+                if not (too_large := out_of_memory(error)):
+                    raise
+                why = first_line(error)
             if why is None:
                 return best.form
             self.tried[self.tried.index(best)] = replace(best, refused=why)
+            if too_large:
+                self.add(replace(best.form, batch=best.form.batch // 2))
         if mixture is not None:
             return mixture
         raise UserError(
@@ -182,16 +190,16 @@ class _Search:
         """
         if form.batch < 1 or (self.best is not None and perf_counter() > self.end):
             return False
-        before = self.best
+        before, rate, too_large = self.best, None, False
         try:
-            rate = images_per_second(serve(self.model, form), self.images)
+            served = serve(self.model, form)
+            why = unlike(served, self.images)
+            rate = None if why else images_per_second(served, self.images)
         except Exception as error:
-            self.tried.append(Tried(form, None, first_line(error)))
-            return _out_of_memory(error) and not better and self.add(replace(form, batch=form.batch // 2))
-        slower = better and before is not None and rate < GAIN * (before.images_per_second or 0.0)
-        self.tried.append(Tried(form, rate, "no faster" if slower else None))
-        return not slower
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+            why, too_large = first_line(error), out_of_memory(error)
+        if rate is not None and better and before is not None and rate < GAIN * (before.images_per_second or 0.0):
+            why = "no faster"
+        self.tried.append(Tried(form, rate, why))
+        if too_large and not better:
+            return self.add(replace(form, batch=form.batch // 2))
+        return why is None

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gambeson.errors import first_line
+from gambeson.errors import first_line, out_of_memory
 from gambeson.models.flag import Flag, doubt, refuse
 from gambeson.types import Classifier, Images, Labels
 
@@ -59,9 +59,9 @@ def splits(model: Classifier, batch: Images, logits: Tensor) -> Flag | None:
             break
     try:
         alone = torch.cat([model(image[None]) for image in batch[: len(batch) // 2]])
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
+        if out_of_memory(error):
+            raise
         return refuse("batch_split", f"the model fails on an image alone ({first_line(error)}): {remedy}")
     company = logits[: len(alone)]
     if alone.shape != company.shape:

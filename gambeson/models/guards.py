@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gambeson.errors import UserError, first_line
+from gambeson.errors import UserError, first_line, out_of_memory
 from gambeson.models.behaviour import accuracy, answer, probabilities, repeats, splits
 from gambeson.models.flag import Flag, refuse
 from gambeson.models.given import labels, pixels, training
@@ -46,9 +46,9 @@ def check(model: Classifier, x: Images, y: Labels | None, classes: int) -> list[
         batch = torch.cat([x[:ROWS], 1 - x[:ROWS]])  # negatives as company, so that one image is enough
         try:
             logits = model(batch)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # somebody else's code: anything may come out of it
+            if out_of_memory(error):
+                raise
             failure = f"the model fails on {describe(x)} ({first_line(error)}){expects(model)}"
             return [*mode, refuse("input_shape", failure)]
         if wrong := answer(logits, batch, classes):

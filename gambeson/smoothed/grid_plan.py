@@ -18,15 +18,13 @@ def grid_plan(
 ) -> Plan:  # fmt: skip
     """When to look and what to certify, for images of `values` values.
 
-    radii: increasing, in [0, 1] pixel units. draws: at most; alpha, price: as `gambeson.stats.plan`. rule: None takes
-    group_sequential, or beta_mixture where an image's logits depend on its row: draws are then not alike, the sharper
-    rule does not hold, and every look must fill the rows of a call. Raises UserError for a radius that no draws can
-    certify: a table would say 0 for want of draws.
+    radii: increasing, in [0, 1] pixel units. draws: at most; alpha, price: as `gambeson.stats.plan`. rule: None for
+    `rule_for`. Where an image's logits depend on its row, every look must fill the rows of a call. Raises UserError for
+    a radius that no draws can certify: a table would say 0 for want of draws.
     """
     least, batch, looks = thresholds(smoothed, radii, values), smoothed.base.form.batch, None
-    mixture = smoothed.base.positions == "mixture"
-    rule = rule or ("beta_mixture" if mixture else "group_sequential")
-    if mixture:
+    rule = rule or rule_for(smoothed)
+    if smoothed.base.positions == "mixture":
         smoothed.fills_rows(draws=draws)
         if rule != "beta_mixture":
             raise UserError(
@@ -42,3 +40,8 @@ def grid_plan(
                 "agree: leave it out, or give more draws"
             )
     return made
+
+
+def rule_for(smoothed: "Smoothed") -> str:
+    """The sharper rule, or the one that holds where an image's logits depend on its row: draws are then not alike."""
+    return "beta_mixture" if smoothed.base.positions == "mixture" else "group_sequential"

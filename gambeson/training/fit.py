@@ -2,7 +2,7 @@
 
 import torch
 
-from gambeson.errors import UserError, first_line
+from gambeson.errors import UserError, first_line, out_of_memory
 from gambeson.models import evaluating
 from gambeson.training.players import Players
 from gambeson.training.pool import batch
@@ -17,9 +17,9 @@ def require_fit(players: Players, road: Road) -> None:
     with torch.no_grad(), evaluating(players["model"]) as model:
         try:
             logits = model(x)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # somebody else's code: anything may come out of it
+            if out_of_memory(error):
+                raise
             what = f"the model does not take images of shape {tuple(x.shape)}"
             raise UserError(f"{what} ({first_line(error)})") from error
     top, low = int(road.data.labels.max()), int(road.data.labels.min())

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 
+from gambeson.cli import forms
 from gambeson.inference import Served, trial
 from gambeson.records import Run
 from gambeson.smoothed.kept import certified_form
@@ -37,7 +39,7 @@ def test_what_the_trial_chose_holds_for_good(gambeson, run, clock) -> None:
     assert "form: bfloat16" in done.out
     (kept,) = json.loads((run / "forms.json").read_text())["forms"]
     assert {form["dtype"] for form in kept["tried"]} == {"float32", "bfloat16"}
-    assert {"torch", "numpy", "unit"} <= kept["machine"].keys()
+    assert {"gambeson", "torch", "numpy", "scipy", "unit", "processor"} == kept["machine"].keys()
     clock("float32")
     again = gambeson("certify", run, *WORDS, "--seed", 1)
     assert "form: " not in again.out
@@ -109,6 +111,101 @@ def test_workers_take_the_form_that_the_run_has(gambeson, run, clock) -> None:
 
 
 @pytest.fixture
+def memory_for(monkeypatch: pytest.MonkeyPatch):
+    """A function that leaves memory for calls of so many rows; what fails then is torch's own allocator."""
+    call = Served.__call__
+
+    def rows(most: int) -> None:
+        def limited(served: Served, images: torch.Tensor) -> torch.Tensor:
+            if len(images) > most:
+                torch.empty(2**60, dtype=torch.uint8)
+            return call(served, images)
+
+        monkeypatch.setattr(Served, "__call__", limited)
+
+    return rows
+
+
+ATTACK = (
+    "--eps", "0.1", "--norm", "l2", "--noise", "gaussian:0.25", "--steps", 1, "--predict-draws", 100, "--limit", 4
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [("certify", *WORDS), ("attack", *ATTACK)], ids=["certify", "attack"])
+def test_a_form_that_no_longer_fits_is_halved_for_good_before_anything_is_recorded(
+    gambeson, run, clock, memory_for, command
+) -> None:
+    clock("float32")
+    assert gambeson("certify", run, *WORDS).status == 0
+    for path in (run / "records.jsonl", *run.glob("evaluations/*")):
+        path.unlink()
+    memory_for(60)
+    done = gambeson(command[0], run, *command[1:])
+    assert done.status == 0, done.err
+    assert "can't allocate memory" in done.err
+    assert "with 50 images a call from now on" in done.err
+    (kept,) = json.loads((run / "forms.json").read_text())["forms"]
+    memory_for(10_000)
+    assert gambeson(command[0], run, *command[1:], "--seed", 1).status == 0
+    forms = [evaluation["settings"].get("form") for evaluation in Run.open(run).evaluations()]
+    assert [form for form in forms if form] == [kept["form"]] * 2
+    assert kept["form"]["batch"] == 50
+
+
+def test_a_form_that_has_records_is_not_halved(gambeson, run, clock, memory_for) -> None:
+    clock("float32")
+    assert gambeson("certify", run, *WORDS).status == 0
+    before = (run / "forms.json").read_bytes()
+    memory_for(60)
+    done = gambeson("certify", run, *WORDS, "--seed", 1)
+    assert (done.status, done.err.count("\n")) == (1, 1), done.err
+    assert "can't allocate memory" in done.err
+    assert "what is recorded is kept: free memory and give the same command again, or" in done.err
+    assert (run / "forms.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--smoothing", "sotf"), "smoothing is 'sotf'"),
+        (("--rule", "pocock"), "rule is 'pocock'"),
+        (("--radii", "0.5,0.25"), "must increase"),
+        (("--radii", "0,1"), "out of reach"),
+        (("--table-error", "2"), "table error is 2"),
+        (("--smoothing", "soft", "--draws", 11), "give draws >= 12"),
+        (("--noise", "splitting:0.5,gaussian:0.25", "--radii", "0,0.1"), "leave radii out"),
+        (("--noise", "splitting:0.5,gaussian:0.25", "--price", 1e6), "leave price out"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_certified_is_refused_before_a_form_is_looked_for(
+    gambeson, run, monkeypatch, options, words
+) -> None:
+    looked = []
+    monkeypatch.setattr(forms, "choose", lambda *arguments, **options: looked.append(arguments))
+    done = gambeson("certify", run, "--noise", "gaussian:0.25", "--limit", 2, *options)
+    assert (done.status, words in done.err, looked) == (2, True, []), done.err
+
+
+@pytest.mark.parametrize(
+    ("noise", "options", "ahead"),
+    [
+        ("splitting:0.75", (), 4 * 24),  # of 16 levels
+        ("gaussian:0.25", ("--draws", 8_000), 4 * 1_000),
+        ("gaussian:0.25,splitting:0.75", ("--draws", 800), 4 * (100 + 24)),
+        ("gaussian:0.25", ("--draws", 500, "--budget", "fixed"), 4 * 500),
+    ],
+)
+def test_the_form_is_looked_for_with_the_draws_that_are_ahead(
+    gambeson, run, monkeypatch, noise, options, ahead
+) -> None:
+    told = []
+    monkeypatch.setattr(forms, "choose", lambda *a, draws, **o: told.append(draws) or trial.choose(*a, draws=1, **o))
+    done = gambeson("certify", run, "--noise", noise, "--limit", 4, *options)
+    assert (done.status, told) == (0, [ahead]), done.err
+
+
+@pytest.fixture
 def kept(gambeson, run, recwarn):
     """A function that says in which form the vote of a certified run is served, and what is said about it."""
     words = ("--noise", "gaussian:0.25", "--draws", 200, "--select-draws", 20, "--limit", 2, "--batch")
@@ -130,11 +227,15 @@ def test_the_vote_is_served_as_it_was_certified(kept) -> None:
     assert kept() == (100, [])
 
 
-@pytest.mark.parametrize("part", ["torch", "numpy", "unit"])
+@pytest.mark.parametrize("part", ["gambeson", "torch", "unit", "processor"])
 def test_another_machine_than_the_certified_one_is_named(kept, part) -> None:
     batch, (said,) = kept(machine={part: "another"})
     assert batch == 100
     assert f"was certified with {part} another (now " in said
+
+
+def test_nothing_is_said_of_what_logits_do_not_depend_on_or_older_evaluations_do_not_name(kept) -> None:
+    assert kept(machine={"numpy": "another", "scipy": "another", "processor": None}) == (100, [])
 
 
 def test_the_form_of_mean_scores_is_not_the_votes(kept) -> None:

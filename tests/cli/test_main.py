@@ -61,6 +61,8 @@ MISTAKES = [
     ("attack RUN --steps 0", "steps is 0"),
     ("attack RUN --loss hinge", "loss"),
     ("attack RUN --noise gaussian", "kind:scale"),
+    ("attack RUN --dtype bfloat16 --batch 5", "in no inference form: leave --dtype, --batch out"),
+    ("attack RUN --memory contiguous --no-compile", "leave --memory, --compile out"),
     ("attack RUN --noise gaussian:0.2 --predict-draws 5", "predict_draws >= 11"),
     ("attack RUN --targeted given", "random or least_likely"),
     ("certify RUN --noise gauss:0.5", "gaussian:0.5"),

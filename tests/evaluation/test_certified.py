@@ -1,5 +1,7 @@
 """Certificates of a whole data set: settings complete, budgets that certify nothing refused, resumed to the bit."""
 
+import copy
+
 import pytest
 import torch
 from scipy.stats import binomtest
@@ -81,6 +83,29 @@ def test_the_settings_of_the_vote_say_nothing_of_soft_smoothing(trained) -> None
 def test_what_soft_smoothing_cannot_do_is_refused(trained, options, message) -> None:
     with pytest.raises(UserError, match=message):
         certified(trained.model, trained.data, **{"draws": 500, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"price": 1e6}, "without radii every image gets the same number of draws: leave price out"),
+        ({"rule": "beta_mixture", "stop_wrong": True}, "same number of draws: leave rule, stop_wrong out"),
+        ({"smoothing": "soft", "price": 1e6}, "fixed number of draws: leave price out"),
+        ({"radii": [0.0, 0.1], "table_error": 0.1, "price": 1e6}, "where draws go: leave price out"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(trained, options, words) -> None:
+    with pytest.raises(UserError, match=words):
+        certified(trained.model, trained.data, **SMALL, **options)
+
+
+def test_a_form_that_changes_the_model_is_refused(trained) -> None:
+    """Its forward hook is dropped where batch normalisation is folded."""
+    model = copy.deepcopy(trained.model)
+    model.register_forward_hook(lambda module, inputs, output: output + 0.5 * output.flip(1))
+    with pytest.raises(UserError, match="not eligible: its logits are off those of the model in float32 by"):
+        certified(model, trained.data, form=Form(folded=True), **SMALL)
+    assert certified(model, trained.data, form=Form(), **SMALL).settings["form"]["folded"] is False
 
 
 @pytest.mark.parametrize("cut", [1, 4])

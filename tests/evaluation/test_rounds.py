@@ -113,7 +113,7 @@ def test_the_estimate_is_near_what_then_happens(trained, monkeypatch) -> None:
 
 
 def test_a_table_needs_a_grid(trained) -> None:
-    with pytest.raises(UserError, match="a table error is about a grid of radii: give radii"):
+    with pytest.raises(UserError, match=r"without radii every image gets the same .*: leave table_error out"):
         evaluation(trained, radii=None)
     with pytest.raises(UserError, match="table error is 1"):
         evaluation(trained, error=1)

@@ -64,6 +64,7 @@ def test_records_and_settings_are_complete_and_exact(split, without_seconds) -> 
         ({"smoothing": "soft"}, "soft smoothing"),
         ({"radii": "customary", "stop_wrong": True}, "stop_wrong"),
         ({"radii": "customary", "table_error": 0.01}, "table_error"),
+        ({"price": 1e7, "rule": "beta_mixture"}, "price, rule"),
     ],
 )
 def test_what_is_about_draws_is_refused(split, options, named) -> None:

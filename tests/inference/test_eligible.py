@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gambeson import models
 from gambeson.inference import Form, serve
-from gambeson.inference.eligible import ends_in_float32, positions_are_alike, rows_are_independent
+from gambeson.inference.eligible import ends_in_float32, positions_are_alike, rows_are_independent, unlike
 
 
 def form(dtype: str = "float32", memory: str = "contiguous", batch: int = 8, **extra) -> Form:
@@ -62,6 +62,7 @@ def honest(
     assert rows_are_independent(served, noisy)
     assert positions_are_alike(served, noisy)
     assert ends_in_float32(served, noisy)
+    assert unlike(served, noisy) is None
 
 
 @pytest.mark.parametrize(("dtype", "memory", "extra"), QUICK)
@@ -142,3 +143,44 @@ def test_logits_in_bf16_are_noticed() -> None:
     assert not ends_in_float32(serve(convolution, form("bfloat16")), images())
     assert ends_in_float32(serve(convolution, form("float32")), images())
     assert ends_in_float32(serve(nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), form("bfloat16")), images())
+
+
+class Off(nn.Module):
+    """A linear model, and its copies, to which something is done."""
+
+    def __init__(self, done, copied: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.done, self.copied = nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), done, copied
+
+    def __deepcopy__(self, memo: object) -> "Off":
+        return Off(self.done, copied=not self.copied)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.inner(x)
+        return logits if self.copied else self.done(logits)  # what is served is the copy of a copy
+
+
+@pytest.mark.parametrize(
+    ("done", "share"),
+    [
+        (lambda z: z + 7, None),  # the same for all classes: no class wins by it
+        (lambda z: z * 1.001, None),
+        (lambda z: z * 1.05, "5.0%"),
+        (lambda z: -z, "200.0%"),
+        (lambda z: z.index_fill(1, torch.tensor([0]), torch.nan), "nan%"),
+        (lambda z: z.index_fill(1, torch.tensor([0]), torch.inf), "nan%"),
+    ],
+)
+def test_logits_that_are_not_the_models_are_noticed(done, share: str | None) -> None:
+    why = unlike(serve(Off(done), form()), images())
+    assert (why is None) == (share is None)
+    assert share is None or f"by {share} of their spread, more than 0.8%" in why
+
+
+def test_a_model_that_knows_only_one_answer_or_none_is_like_itself() -> None:
+    for value in (3.0, torch.nan):
+        constant = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+        nn.init.zeros_(constant[1].weight)
+        nn.init.constant_(constant[1].bias, value)
+        assert unlike(serve(constant, form("bfloat16")), images()) is None

@@ -1,7 +1,8 @@
 """The trial: what the user asks for is kept, what may not be sampled is not chosen, memory that runs out is halved."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from shutil import which
 
 import pytest
@@ -102,25 +103,46 @@ def test_work_for_minutes_is_worth_compiling(monkeypatch: pytest.MonkeyPatch) ->
     assert not choose(small(), images(), asked=Asked(compiled=False), draws=10**9).form.compiled
 
 
+def on_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def of_python() -> None:
+    raise MemoryError
+
+
+def on_a_cpu() -> None:
+    torch.empty(2**60, dtype=torch.uint8)
+
+
 class Limited(nn.Module):
     """Has memory for 60 rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_out: Callable[[], None]) -> None:
         super().__init__()
-        self.inner = small()
+        self.inner, self.run_out = small(), run_out
 
     def forward(self, x: Tensor) -> Tensor:
         if len(x) > 60:
-            raise torch.OutOfMemoryError("out of memory")
+            self.run_out()
         return self.inner(x)
 
 
+@pytest.mark.parametrize("run_out", [on_a_gpu, of_python, on_a_cpu])
 @pytest.mark.parametrize("asked", [Asked(), Asked(batch=200)], ids=["free", "asked for too many"])
 @pytest.mark.parametrize("draws", [1, MANY])
-def test_too_many_rows_for_the_memory_are_halved(asked: Asked, draws: int) -> None:
-    found = choose(Limited(), images(), asked=asked, draws=draws)
+def test_too_many_rows_for_the_memory_are_halved(run_out: Callable[[], None], asked: Asked, draws: int) -> None:
+    found = choose(Limited(run_out), images(), asked=replace(asked, dtype="float32"), draws=draws)
     assert found.form.batch in (12, 25, 50)
-    assert any("OutOfMemory" in (tried.refused or "") for tried in found.tried)
+    assert any("emory" in (tried.refused or "") for tried in found.tried)
+
+
+def test_memory_that_runs_out_when_rows_are_compared_is_halved_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "images_per_second", lambda served, images: 1.0)
+    monkeypatch.setattr(trial, "unlike", lambda served, images: None)
+    found = choose(Limited(on_a_cpu), images(), draws=1)
+    assert [tried.form.batch for tried in found.tried if tried.images_per_second] == [200, 100, 50]
+    assert found.form.batch == 50
 
 
 class Viewing(nn.Module):
@@ -169,7 +191,7 @@ def test_forms_that_mix_rows_are_not_chosen(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class Spoilt(nn.Module):
-    """In bf16, rows see each other."""
+    """In bf16, rows see each other a little."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -177,7 +199,41 @@ class Spoilt(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         z = self.inner(x)
-        return z - z.mean(0) if x.dtype == torch.bfloat16 else z
+        return z + 1e-3 * z.mean(0) if x.dtype == torch.bfloat16 else z
+
+
+class Cancelling(nn.Module):
+    """In bf16, little is left of the pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = small()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner((x + 64) - 64)
+
+
+def hooked() -> nn.Module:
+    """Folding drops the hook of the whole."""
+    model = small()
+    model.register_forward_hook(lambda module, inputs, output: output + 0.5 * output.flip(1))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "right", "wrong"),
+    [(Cancelling, {"dtype": "float32"}, {"dtype": "bfloat16"}), (hooked, {"folded": False}, {"folded": True})],
+)
+def test_forms_whose_logits_are_not_the_models_are_refused(monkeypatch, model, right: dict, wrong: dict) -> None:
+    def clock(served, images: Tensor) -> float:
+        return 1.0 + (wrong.items() <= served.form.settings().items())  # prefers what is wrong
+
+    monkeypatch.setattr(trial, "images_per_second", clock)
+    found = choose(model().eval(), images(), asked=Asked(batch=8), draws=MANY)
+    assert right.items() <= found.form.settings().items()
+    refused = [tried for tried in found.tried if "off those of the model in float32" in (tried.refused or "")]
+    assert refused
+    assert all(wrong.items() <= tried.form.settings().items() for tried in refused)
 
 
 class ByRow(nn.Module):
@@ -202,5 +258,5 @@ def test_a_model_that_runs_in_no_form() -> None:
     def broken(x: Tensor) -> Tensor:
         raise RuntimeError("no such luck")
 
-    with pytest.raises(UserError, match=r"does not run in any form.*no such luck"):
+    with pytest.raises(UserError, match=r"can be used in no form.*no such luck"):
         choose(broken, images())

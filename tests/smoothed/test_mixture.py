@@ -101,6 +101,15 @@ def test_settings_say_whether_rows_are_alike() -> None:
     assert certified(ByRow().inner.eval(), data, draws=100, form=form).settings["positions"] == "alike"
 
 
+def test_a_grid_takes_the_rule_that_fits_the_form() -> None:
+    data, form = [(torch.rand(1, 4, 4), 0)], Form("float32", "contiguous", 30)
+    for model, rule in ((ByRow(), "beta_mixture"), (ByRow().inner, "group_sequential")):
+        options = {"radii": [0.0, 0.1], "draws": 3_000, "form": form}
+        assert certified(model.eval(), data, **options).settings["budget"]["rule"] == rule
+    with pytest.raises(UserError, match="give rule beta_mixture"):
+        certified(ByRow().eval(), data, rule="group_sequential", **options)
+
+
 @pytest.mark.parametrize("draws", [100, 1_000])
 def test_draws_that_do_not_fill_the_rows_are_refused(draws: int) -> None:
     form = Form("float32", "contiguous", 30)
