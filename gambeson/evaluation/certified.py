@@ -8,11 +8,12 @@ from typing import Any, Literal
 from gambeson.data import Pairs, examples
 from gambeson.engines import Over
 from gambeson.errors import UserError
+from gambeson.evaluation import procedures
 from gambeson.evaluation.pilot import pilot
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.procedures import Begin, Road, customary_radii, every_copy, full, of_a_grid, of_a_table, soft
 from gambeson.evaluation.smoothing import smooth
-from gambeson.evaluation.work import Found, Work
+from gambeson.evaluation.work import Fields, Found, Work
 from gambeson.inference import Form
 from gambeson.keys import GENERATOR
 from gambeson.sampling import BLOCK
@@ -31,12 +32,12 @@ class Judge:
 
     def __call__(self, work: Work, over: Over) -> Found:
         images, labels, indices = work.data.pixels(), work.data.labels.tolist(), work.data.indices.tolist()
-        until: Sequence[int | None] = work.until or [None] * len(labels)
-        procedures = [self.begin(*one) for one in zip(images, labels, until, strict=True)]
-        done, answers = advance(self.smoothed, procedures, images, indices, work.answers, over)
-        if len(done) < len(labels):
-            return None, answers
-        return [{**done[row], "correct": done[row]["predict"] == label} for row, label in enumerate(labels)], answers
+        begun = [self.begin(*one) for one in zip(images, labels, work.until, strict=True)]
+        done, answers = advance(self.smoothed, begun, images, indices, work.answers, over)
+        found: list[Fields | None] = [None] * len(labels)
+        for row, fields in done.items():
+            found[row] = {**fields, "correct": fields["predict"] == labels[row]}
+        return found, answers
 
 
 def certified(
@@ -109,7 +110,8 @@ def certified(
     settings = settings_of(smoothed, road, values)
     tried = partial(pilot, smoothed, data, draws=road.settings["draws"], select_draws=road.settings["select_draws"])
     tried = partial(tried, plan=road.table or road.plan, stop_wrong=stop_wrong)
-    return Evaluation("certified", settings, data, road.company, Judge(smoothed, road.begin), flags, tried, road.table)
+    judge, company = Judge(smoothed, road.begin), procedures.COMPANY
+    return Evaluation("certified", settings, data, 1, judge, flags, tried, road.table, company)
 
 
 def settings_of(smoothed: Smoothed, road: Road, values: int) -> dict[str, Any]:
