@@ -37,7 +37,9 @@ from gambeson.partial import Partial
 from gambeson.sampling import Counts
 from gambeson.schema import check_record
 
-SLICES, SEVERAL, WORKERS, CLASSES = 1_000, 8, os.cpu_count() or 1, 1_000
+SLICES, SEVERAL, WORKERS = 1_000, 8, os.cpu_count() or 1
+SIDE, CLASSES = 224, 1_000
+PIXELS = 3 * SIDE * SIDE
 # ImageNet's validation set by 1,000 GPUs. Draws a second is an assumption, to be replaced by one's own measurement.
 IMAGES, GPUS, DRAWS_PER_SECOND = 50_000, 1_000, 3_000
 MIXED = [91_000] + [1_000] * 9  # a grid of radii: few images are near one
@@ -80,7 +82,7 @@ def cost(engine: Engine, at_once: int, company: int) -> Cost:
     """Of an engine that has `at_once` slices at work, after as many, of `company` images each at most."""
     from scaling import Nothing  # by its importable name: workers cannot import __main__
 
-    queue, taken = Queue(images(224, IMAGES), company, ()), 0
+    queue, taken = Queue(images(SIDE, IMAGES), company, ()), 0
     queue.put([row] for row in range(IMAGES))
     with tempfile.TemporaryDirectory() as folder:
         kept = Partial(Path(folder) / "partial.jsonl", "certified-0")
@@ -98,7 +100,7 @@ def cost(engine: Engine, at_once: int, company: int) -> Cost:
 
 def record_seconds() -> float:
     """Of one record: its image is hashed, its fields are checked, its line is written."""
-    data = images(224, SLICES)
+    data = images(SIDE, SLICES)
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "records.jsonl").open("ab", buffering=0) as file:
         start = perf_counter()
         for row in range(SLICES):
@@ -119,6 +121,7 @@ class Run:
     slices: int
     driver: float  # share of the time in which the driver is busy, and so the GPUs
     gpus: float
+    out: int  # images that are handed out at a time, at most
 
 
 def simulated(needs: Sequence[float], gpus: int, slice_cost: Callable[[int], float], record_cost: float) -> Run:
@@ -127,7 +130,7 @@ def simulated(needs: Sequence[float], gpus: int, slice_cost: Callable[[int], flo
     queue.put([row] for row in range(len(needs)))
     at_work: list[tuple[float, int, Work]] = []
     clock = busy = 0.0
-    slices = 0
+    slices = most = 0
     while True:
         while len(at_work) < gpus and (batch := queue.take(gpus)) is not None:
             rows, spent = queue.out[batch.number], 0.0
@@ -138,7 +141,8 @@ def simulated(needs: Sequence[float], gpus: int, slice_cost: Callable[[int], flo
             clock, busy, slices = clock + taken, busy + taken, slices + 1
             heapq.heappush(at_work, (clock + spent, batch.number, batch.part))
         if not at_work:
-            return Run(clock, slices, busy / clock, sum(needs) / (gpus * clock))
+            return Run(clock, slices, busy / clock, sum(needs) / (gpus * clock), most)
+        most = max(most, sum(map(len, queue.out.values())))
         end, number, work = heapq.heappop(at_work)
         found = [None if left[row] > 1e-9 else {} for row in queue.out[number]]
         finished, _ = queue.back(Judged(number, (found, work.answers), 0.0))
@@ -157,6 +161,7 @@ def extrapolated(slice_cost: Callable[[int], float], record_cost: float) -> list
                 "images a second": round(IMAGES / run.seconds, 1),
                 "the driver is busy, %": round(100 * run.driver),
                 "the GPUs are busy, %": round(100 * run.gpus),
+                "GB of images on their way": round(run.out * PIXELS / 1e9, 1),
                 "minutes for 50,000 images": round(run.seconds / 60, 1),
             }
         )
