@@ -1,85 +1,168 @@
-"""What an engine costs beyond the work: start-up, time per batch, records a second; and what that means for 1,000 GPUs.
+"""What a driver does beyond the work: start-up, slices, records; and what that means for 1,000 GPUs.
 
     python benchmarks/scaling.py --out results/scaling
 
-Batches of one ImageNet image that take no time at all are judged by every engine; what remains is its own. The
-driver appends their records to a run folder, checked and flushed one by one, as `gambeson certify` does.
+Slices of ImageNet images that take no time at all are judged by every engine; what remains is its own. The driver hands
+them out, takes them back and writes their partial counts to the disk, of one image and of as many as share calls of the
+model. Records are written apart. A cluster is then simulated with these costs: the queue is the real one, the clock is
+counted.
 """
 
 import argparse
+import heapq
 import json
 import os
 import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from _written import markdown, origin
 
-from gambeson.engines import Batch, Engine, Over, here
+from gambeson.data import Dataset
+from gambeson.engines import SLICE, Engine, Judged, Over, here, lengthened
 from gambeson.engines.local import Local
 from gambeson.engines.ray_cluster import RayCluster
+from gambeson.evaluation.procedures import COMPANY
+from gambeson.evaluation.work import Found, Queue, Work
 from gambeson.inference import Form
 from gambeson.jsonl import append, as_line
+from gambeson.partial import Partial
+from gambeson.sampling import Counts
 from gambeson.schema import check_record
 
-BATCHES, WORKERS = 2_000, os.cpu_count() or 1
+SLICES, SEVERAL, WORKERS = 1_000, 8, os.cpu_count() or 1
+SIDE, CLASSES = 224, 1_000
+PIXELS = 3 * SIDE * SIDE
 # ImageNet's validation set by 1,000 GPUs. Draws a second is an assumption, to be replaced by one's own measurement.
 IMAGES, GPUS, DRAWS_PER_SECOND = 50_000, 1_000, 3_000
+MIXED = [91_000] + [1_000] * 9  # a grid of radii: few images are near one
+NEEDS = {"100,000": [100_000], "10,000": [10_000], "10,000 on average: 91,000 or 1,000": MIXED, "1,000": [1_000]}
 RECORD: dict[str, Any] = {
-    "index": 0, "hash": "0" * 32, "label": 1, "predict": 1, "reason": None, "correct": True, "selected": 1,
-    "select_counts": [10] * 10, "counts": [10_000] * 10, "nonfinite": 0, "draws": 100_000, "p_lower": 0.9,
-    "p_lower_two_sided": None, "p_upper_two_sided": None, "radii": {"gaussian_l2": 0.5},
-    "radii_real": {"gaussian_l2": 0.4}, "radius_kind": "grid", "looks": [[100_000, 99_000]] * 10,
-    "stopped": "no draws left", "seconds": 1.0,
+    "predict": 1, "reason": None, "correct": True, "selected": 1, "select_counts": [10] * CLASSES,
+    "counts": [100] * CLASSES, "nonfinite": 0, "draws": 100_000, "p_lower": 0.9, "p_lower_two_sided": None,
+    "p_upper_two_sided": None, "radii": {"gaussian_l2": 0.5}, "radii_real": {"gaussian_l2": 0.4},
+    "radius_kind": "grid", "looks": [[100_000, 99_000]] * 10, "stopped": "no draws left", "seconds": 1.0,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Nothing:
-    def __call__(self, images: torch.Tensor, over: Over) -> list[dict[str, Any]]:
-        return [RECORD] * len(images)
+    """A slice in which draws of every image were counted, and none is finished."""
+
+    def __call__(self, work: Work, over: Over) -> Found:
+        more = Counts(np.full(CLASSES, 10), 10 * CLASSES)
+        answers = [{("estimate", 0): more + known["estimate", 0] if known else more} for known in work.answers]
+        return [None] * len(work.data), answers
 
 
-def cost(engine: Engine) -> dict[str, float]:
-    """Seconds to the first batch, and per batch after it."""
+@dataclass(frozen=True)
+class Cost:
+    """Seconds until the first slice is back, and of the driver for each slice of so many `images`."""
+
+    start: float
+    slice: float
+    images: float
+
+
+def images(side: int, count: int) -> Dataset:
+    """So many images, all the same one: nothing else would fit into memory."""
+    labels, names = torch.zeros(count, dtype=torch.int64), tuple(map(str, range(CLASSES)))
+    pixels = torch.zeros(1, 3, side, side, dtype=torch.uint8).expand(count, -1, -1, -1)
+    return Dataset("zeros", "test", pixels, labels, 255, names, torch.arange(count))
+
+
+def cost(engine: Engine, at_once: int, company: int) -> Cost:
+    """Of an engine that has `at_once` slices at work, after as many, of `company` images each at most."""
     from scaling import Nothing  # by its importable name: workers cannot import __main__
 
-    start = perf_counter()
-    image = torch.zeros(1, 3, 224, 224, dtype=torch.uint8)
-    batches = (Batch(number, image) for number in range(BATCHES))
-    judged = iter(engine(Nothing(), lambda: next(batches, None)))
-    next(judged)
-    first = perf_counter()
-    sum(1 for _ in judged)
-    return {"start_seconds": first - start, "batch_seconds": (perf_counter() - first) / (BATCHES - 1)}
+    queue, taken = Queue(images(SIDE, IMAGES), company, ()), 0
+    queue.put([row] for row in range(IMAGES))
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Partial(Path(folder) / "partial.jsonl", "certified-0")
+        start = first = warm = perf_counter()
+        with closing(iter(engine(Nothing(), queue.take))) as judged:
+            for number in range(at_once + SLICES):
+                _, counted = queue.back(next(judged))
+                kept.keep({"images": [image for found in counted.values() for image in found]})
+                taken += len(counted) if number >= at_once else 0
+                first = perf_counter() if number == 0 else first
+                warm = perf_counter() if number < at_once else warm
+            end = perf_counter()
+    return Cost(first - start, (end - warm) / SLICES, taken / SLICES)
 
 
 def record_seconds() -> float:
+    """Of one record: its image is hashed, its fields are checked, its line is written."""
+    data = images(SIDE, SLICES)
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "records.jsonl").open("ab", buffering=0) as file:
         start = perf_counter()
-        for _ in range(BATCHES):
-            append(file, as_line(check_record("certified", {"evaluation": "certified-0", **RECORD})).encode())
-        return (perf_counter() - start) / BATCHES
+        for row in range(SLICES):
+            about = {"index": row, "hash": data.subset([row]).hashes()[0], "label": 0}
+            append(file, as_line(check_record("certified", {"evaluation": "certified-0", **about, **RECORD})).encode())
+        return (perf_counter() - start) / SLICES
 
 
-def extrapolated(batch_seconds: float, writing: float) -> list[dict[str, Any]]:
-    """A table of ImageNet on many GPUs: hours of work, and what the driver could hand out and write meanwhile."""
+def of_slice(one: Cost, several: Cost, count: int) -> float:
+    """Seconds of the driver for a slice of `count` images: so many for itself, and so many for each of them."""
+    each = max(0.0, several.slice - one.slice) / (several.images - 1)
+    return one.slice + each * (count - 1)
+
+
+@dataclass(frozen=True)
+class Run:
+    seconds: float
+    slices: int
+    driver: float  # share of the time in which the driver is busy, and so the GPUs
+    gpus: float
+    out: int  # images that are handed out at a time, at most
+
+
+def simulated(needs: Sequence[float], gpus: int, slice_cost: Callable[[int], float], record_cost: float) -> Run:
+    """Images that need so many seconds each, on so many GPUs that wait until the driver gives them something."""
+    queue, left, length = Queue(images(1, len(needs)), COMPANY, ()), list(needs), lengthened(SLICE, gpus)
+    queue.put([row] for row in range(len(needs)))
+    at_work: list[tuple[float, int, Work]] = []
+    clock = busy = 0.0
+    slices = most = 0
+    while True:
+        while len(at_work) < gpus and (batch := queue.take(gpus)) is not None:
+            rows, spent = queue.out[batch.number], 0.0
+            for row in rows:
+                step = min(left[row], length - spent)
+                spent, left[row] = spent + step, left[row] - step
+            taken = slice_cost(len(rows))
+            clock, busy, slices = clock + taken, busy + taken, slices + 1
+            heapq.heappush(at_work, (clock + spent, batch.number, batch.part))
+        if not at_work:
+            return Run(clock, slices, busy / clock, sum(needs) / (gpus * clock), most)
+        most = max(most, sum(map(len, queue.out.values())))
+        end, number, work = heapq.heappop(at_work)
+        found = [None if left[row] > 1e-9 else {} for row in queue.out[number]]
+        finished, _ = queue.back(Judged(number, (found, work.answers), 0.0))
+        clock, busy = max(clock, end) + len(finished) * record_cost, busy + len(finished) * record_cost
+
+
+def extrapolated(slice_cost: Callable[[int], float], record_cost: float) -> list[dict[str, Any]]:
     rows = []
-    for draws in (100_000, 10_000):
-        image = draws / DRAWS_PER_SECOND
-        wanted = GPUS / image  # images a second, one image a batch
-        driver = 1 / (batch_seconds + writing)
+    for words, draws in NEEDS.items():
+        run = simulated([n / DRAWS_PER_SECOND for n in draws * (IMAGES // len(draws))], GPUS, slice_cost, record_cost)
         rows.append(
             {
-                "draws an image": draws,
-                "seconds an image": round(image, 1),
-                "images a second, 1,000 GPUs": round(wanted),
-                "images a second, the driver": round(driver),
-                "minutes for 50,000 images": round(IMAGES / min(wanted, driver) / 60, 1),
-                "GPUs that one driver keeps busy": round(driver * image),
+                "draws an image": words,
+                "seconds an image": round(sum(draws) / len(draws) / DRAWS_PER_SECOND, 2),
+                "slices a second": round(run.slices / run.seconds, 1),
+                "images a second": round(IMAGES / run.seconds, 1),
+                "the driver is busy, %": round(100 * run.driver),
+                "the GPUs are busy, %": round(100 * run.gpus),
+                "GB of images on their way": round(run.out * PIXELS / 1e9, 1),
+                "minutes for 50,000 images": round(run.seconds / 60, 1),
             }
         )
     return rows
@@ -96,22 +179,30 @@ def main() -> None:
     chosen = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     torch.set_num_threads(1)
-    engines: dict[str, Engine] = {"in this process": here, "local": Local(WORKERS), "ray": RayCluster(Form(threads=1))}
-    measured = {name: cost(engine) for name, engine in engines.items()}
+    cluster = RayCluster(Form(threads=1), workers=GPUS)  # as many slices at work as a cluster of so many GPUs has
+    engines: dict[str, tuple[Engine, int]] = {
+        "in this process": (here, 1), "local": (Local(WORKERS), WORKERS), "ray": (cluster, GPUS)
+    }  # fmt: skip
+    measured = {
+        name: [cost(engine, company, at_once) for company in (1, COMPANY)]
+        for name, (engine, at_once) in engines.items()
+    }
     writing = record_seconds()
     rows = [
         {
             "engine": name,
-            "start, seconds": round(found["start_seconds"], 2),
-            "a batch, milliseconds": round(1e3 * found["batch_seconds"], 3),
-            "a record written, milliseconds": round(1e3 * writing, 3),
+            "slices at work": engines[name][1],
+            "start, seconds": round(one.start, 2),
+            "a slice of one image, milliseconds": round(1e3 * one.slice, 2),
+            f"of {SEVERAL} images": round(1e3 * of_slice(one, several, SEVERAL), 2),
+            "a record, milliseconds": round(1e3 * writing, 2),
         }
-        for name, found in measured.items()
+        for name, (one, several) in measured.items()
     ]
-    far = extrapolated(measured["ray"]["batch_seconds"], writing)
+    far = extrapolated(partial(of_slice, *measured["ray"]), writing)
     result = {
         **origin(),
-        "engines": measured,
+        "engines": {name: [vars(one), vars(several)] for name, (one, several) in measured.items()},
         "record_seconds": writing,
         "assumed": {"images": IMAGES, "gpus": GPUS, "draws_per_second": DRAWS_PER_SECOND},
         "extrapolated": far,

@@ -16,6 +16,7 @@ import _timed
 import certify
 import pytest
 import rounds
+import scaling
 import torch
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
@@ -123,3 +124,28 @@ def test_a_table_is_played_the_same_way_every_time(monkeypatch: pytest.MonkeyPat
     assert half["largest_undecided"] <= 0.5
     assert 100 < half["draws_mean"] < none["draws_mean"] < 5_100
     assert half["draws_mean_by_price"] == none["draws_mean_by_price"]
+
+
+def test_a_cluster_is_as_quick_as_its_gpus_or_its_driver() -> None:
+    """Eight images of a second on four GPUs; then every slice, and every record, takes the driver a second too."""
+    quick = scaling.simulated([1.0] * 8, 4, lambda images: 0.0, 0.0)
+    assert (quick.seconds, quick.driver, quick.gpus) == (2, 0, 1)
+    slow = scaling.simulated([1.0] * 8, 4, lambda images: 1.0, 1.0)
+    assert slow.seconds >= slow.slices + 8 > 8 + 4
+    assert slow.driver == pytest.approx((slow.slices + 8) / slow.seconds)
+    assert slow.gpus == pytest.approx(8 / (4 * slow.seconds))
+    assert scaling.simulated([25.0] * 3, 1, lambda images: 0.0, 0.0).slices == 8  # of ten seconds, but for the last
+
+
+def test_what_a_driver_does_is_measured_and_extrapolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "IMAGES", 20)
+    monkeypatch.setattr(scaling, "SLICES", 3)
+    for company in (1, 8):
+        found = scaling.cost(scaling.here, 1, company)
+        assert found.images == company
+        assert min(found.start, found.slice) > 0
+    one, several = scaling.Cost(1.0, 0.01, 1), scaling.Cost(1.0, 0.03, 5)
+    assert [scaling.of_slice(one, several, n) for n in (1, 5, 9)] == pytest.approx([0.01, 0.03, 0.05])
+    rows = scaling.extrapolated(lambda images: 0.0, scaling.record_seconds())
+    assert [row["draws an image"] for row in rows] == list(scaling.NEEDS)
+    assert len({line.count("|") for line in scaling.table(rows).splitlines()}) == 1

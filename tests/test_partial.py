@@ -11,8 +11,8 @@ from gambeson.partial import Partial
 
 
 def counted(so_far: int, **changed: Any) -> dict[str, Any]:
-    image = {"index": 7, "stage": "estimate", "first": 0, "draws": so_far, "counts": [so_far - 1, 0]}
-    return {"seconds": 0.5, "images": [{**image, **changed}]}
+    image = {"index": 7, "stage": "estimate", "first": 0, "seconds": 0.5, "draws": so_far, "counts": [so_far - 1, 0]}
+    return {"images": [{**image, **changed}]}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from gambeson.errors import UserError
 from gambeson.interrupt import deferred
 
 SLICE = 10.0  # seconds of work that a kill may cost
+MANY = 200  # workers; more of them get longer slices, so that whoever hands these out keeps up
 PATIENCE = 3.0  # seconds for which a stop waits for what is at work
 
 Over = Callable[[], bool]  # whether the slice is over
@@ -35,7 +36,7 @@ class Judged(NamedTuple):
     seconds: float
 
 
-Take = Callable[[], Batch | None]  # the next batch, None where there is none now
+Take = Callable[[int], Batch | None]  # the next batch for one of so many workers, None where there is none now
 Engine = Callable[[Judge, Take], Iterable[Judged]]
 
 
@@ -50,9 +51,18 @@ def judged(judge: Judge, batch: Batch, slice_seconds: float, asked: Over = never
     return Judged(batch.number, found, perf_counter() - start)
 
 
+def lengthened(slice_seconds: float, workers: int) -> float:
+    """Seconds of a slice where there are so many workers: of `SLICE`, 20 end in a second at most.
+
+    >>> lengthened(SLICE, 200), lengthened(SLICE, 1_000)
+    (10.0, 50.0)
+    """
+    return slice_seconds * max(1.0, workers / MANY)
+
+
 def here(judge: Judge, take: Take, slice_seconds: float = SLICE) -> Iterator[Judged]:
     """In this process, one batch after another. A Ctrl-C or SIGTERM ends the slice and acts when it is given back."""
-    while (batch := take()) is not None:
+    while (batch := take(1)) is not None:
         with deferred(PATIENCE) as stop:
             done = judged(judge, batch, slice_seconds, stop.asked)
         yield done

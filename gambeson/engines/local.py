@@ -23,6 +23,13 @@ from gambeson.machine import share_cores
 ATTEMPTS = 3  # times that a batch may be at work when a worker dies
 
 
+class _Died(Exception):
+    """A worker did; which of `at_work` it had, nobody knows."""
+
+    def __init__(self, at_work: list[Batch]) -> None:
+        self.at_work = at_work
+
+
 @dataclass(frozen=True)
 class Local:
     """workers: processes. Each uses as many threads as torch has here: together they should not exceed the cores.
@@ -46,14 +53,15 @@ class Local:
             try:
                 yield from self._pool(sent, waiting)
                 return
-            except BrokenProcessPool:
-                deaths.update(batch.number for batch in waiting.returned)
-                for batch in waiting.returned:
-                    if deaths[batch.number] == ATTEMPTS:
-                        raise RunError(
-                            f"workers died {ATTEMPTS} times at {batch.title or f'batch {batch.number}'} (too little "
-                            f"memory for {self.workers} models?); what is recorded is kept: go on with fewer --workers"
-                        ) from None
+            except _Died as died:
+                deaths.update(batch.number for batch in died.at_work)
+                often = [batch for batch in died.at_work if deaths[batch.number] == ATTEMPTS]
+                if often:
+                    where = " or ".join(batch.title or f"batch {batch.number}" for batch in often)
+                    raise RunError(
+                        f"workers died {ATTEMPTS} times at {where} (too little memory for {self.workers} models?); "
+                        "what is recorded is kept: go on with fewer --workers"
+                    ) from None
 
     def _pool(self, sent: bytes, waiting: "_Waiting") -> Iterator[Judged]:
         """Work until nothing waits; what was begun and not done waits again when the pool breaks."""
@@ -70,21 +78,27 @@ class Local:
         try:
             while True:
                 # One ahead, so that no worker waits for this loop.
-                while len(running) < self.workers + 1 and (batch := waiting.take()) is not None:
+                while len(running) < self.workers + 1 and (batch := waiting.take(self.workers)) is not None:
                     try:
                         running[pool.submit(_judge, pickle.dumps(batch), self.slice_seconds)] = batch
-                    except BrokenProcessPool:  # it says so when it is given work
-                        waiting.returned.append(batch)
-                        raise
+                    except BrokenProcessPool:  # it says so when it is given work; what was done before comes first
+                        waiting.returned.appendleft(batch)
+                        if not running:
+                            raise
+                        break
                 if not running:
                     return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                done = wait(running, return_when=FIRST_COMPLETED).done
+                for future in sorted(done, key=lambda one: one.exception() is not None):
                     found = future.result()
                     del running[future]
                     yield found
-        except BaseException:
+        except BaseException as error:
             waiting.returned.extend(running.values())
             kept_open.close()
+            if isinstance(error, BrokenProcessPool):
+                # Workers take batches in the order in which they were sent: what nobody had yet is at the end.
+                raise _Died(list(running.values())[: self.workers]) from None
             raise
         finally:
             pool.shutdown(cancel_futures=True)
@@ -99,8 +113,8 @@ class _Waiting:
         self.fresh = fresh
         self.returned: deque[Batch] = deque()
 
-    def take(self) -> Batch | None:
-        return self.returned.popleft() if self.returned else self.fresh()
+    def take(self, workers: int) -> Batch | None:
+        return self.returned.popleft() if self.returned else self.fresh(workers)
 
 
 _own: Judge | Exception  # a worker's judge, unpacked once, or why it could not be

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gambeson.allocator import keep_freed_memory
-from gambeson.engines import SLICE, Batch, Judge, Judged, Take, judged, parcel
+from gambeson.engines import SLICE, Batch, Judge, Judged, Take, judged, lengthened, parcel
 from gambeson.errors import RunError, UserError
 from gambeson.inference import Form
 from gambeson.machine import Kind, kind_of_machine
@@ -27,8 +27,9 @@ RETRIES = 5  # of one batch, when the worker that has it dies
 class RayCluster:
     """form: the inference form of what is judged; a task takes as many CPUs as it has threads, and one GPU if it runs
     on one. address: of a running cluster, host:port or "auto"; None starts one on this machine alone. workers: tasks
-    at a time, None for as many as the cluster has room for. slice_seconds: what a task takes. Nodes need Gambeson, the
-    model's own code, and the same kind of machine: where it differs, the last bits of logits may, and the run stops.
+    at a time, None for as many as the cluster has room for. slice_seconds: what a task takes, longer where there are
+    very many (`lengthened`). Nodes need Gambeson, the model's own code, and the same kind of machine: where it differs,
+    the last bits of logits may, and the run stops.
     """
 
     form: Form
@@ -62,14 +63,17 @@ class RayCluster:
         from ray.exceptions import RayError, RayTaskError
 
         task = ray.remote(num_cpus=self.form.threads, num_gpus=self._gpus(), max_retries=RETRIES)(_judge)
-        common = (ray.put(sent), kind_of_machine(self.form.device, self.form.compiled), self.form, self.slice_seconds)
+        common = (ray.put(sent), kind_of_machine(self.form.device, self.form.compiled), self.form)
         running: dict[Any, Batch] = {}  # a batch may run twice, and counts once
         open_: set[int] = set()
         try:
             while True:
-                room = self._room()
-                while len(running) < room and (batch := take()) is not None:
-                    running[task.remote(*common, batch)] = batch
+                workers = self._workers()
+                # A few are ready, so that no worker waits for this loop; more would fill the memory with images.
+                room = workers if self.workers is not None else workers + workers // 8 + 2
+                slice_seconds = lengthened(self.slice_seconds, workers)
+                while len(running) < room and (batch := take(workers)) is not None:
+                    running[task.remote(*common, slice_seconds, batch)] = batch
                     open_.add(batch.number)
                 if not open_:
                     return
@@ -80,7 +84,7 @@ class RayCluster:
                         open_.remove(number)
                         yield found
                 if len(running) < room and (slow := _alone(running, open_)):
-                    running[task.remote(*common, slow)] = slow
+                    running[task.remote(*common, slice_seconds, slow)] = slow
         except RayTaskError as error:
             raise error.cause or error from None
         except RayError as error:
@@ -92,15 +96,15 @@ class RayCluster:
     def _gpus(self) -> int:
         return int(torch.device(self.form.device).type == "cuda")
 
-    def _room(self) -> int:
-        """Twice as many tasks as run at a time, so that no worker waits for this loop. Nodes may come and go."""
+    def _workers(self) -> int:
+        """How many tasks run at a time. Nodes may come and go."""
         import ray
 
         if self.workers is not None:
             return self.workers
         total = ray.cluster_resources()
         slots = total.get("GPU", 0) if self._gpus() else total.get("CPU", 0) // self.form.threads
-        return 2 * max(1, int(slots))
+        return max(1, int(slots))
 
     def _fits_somewhere(self) -> None:
         """A task that no node has room for would wait for ever, without a word."""

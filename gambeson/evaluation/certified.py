@@ -1,18 +1,18 @@
 """Certified robustness: counts under noise, bounds, and the radius of every certificate that the noise allows."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gambeson.data import Pairs, examples
 from gambeson.engines import Over
+from gambeson.evaluation import procedures
 from gambeson.evaluation.pilot import pilot
 from gambeson.evaluation.plan import Evaluation, inspect
 from gambeson.evaluation.procedures import Begin, Road
 from gambeson.evaluation.road import Radii, road
 from gambeson.evaluation.smoothing import smooth, unserved
-from gambeson.evaluation.work import Found, Work
+from gambeson.evaluation.work import Fields, Found, Work
 from gambeson.inference import Form
 from gambeson.keys import GENERATOR
 from gambeson.sampling import BLOCK
@@ -30,12 +30,12 @@ class Judge:
 
     def __call__(self, work: Work, over: Over) -> Found:
         images, labels, indices = work.data.pixels(), work.data.labels.tolist(), work.data.indices.tolist()
-        until: Sequence[int | None] = work.until or [None] * len(labels)
-        procedures = [self.begin(*one) for one in zip(images, labels, until, strict=True)]
-        done, answers = advance(self.smoothed, procedures, images, indices, work.answers, over)
-        if len(done) < len(labels):
-            return None, answers
-        return [{**done[row], "correct": done[row]["predict"] == label} for row, label in enumerate(labels)], answers
+        begun = [self.begin(*one) for one in zip(images, labels, work.until, strict=True)]
+        done, answers = advance(self.smoothed, begun, images, indices, work.answers, over)
+        found: list[Fields | None] = [None] * len(labels)
+        for row, fields in done.items():
+            found[row] = {**fields, "correct": fields["predict"] == labels[row]}
+        return found, answers
 
 
 def certified(
@@ -86,8 +86,8 @@ def certified(
     settings = settings_of(smoothed, found, data.images[0].numel())
     tried = partial(pilot, smoothed, data, draws=found.settings["draws"], select_draws=found.settings["select_draws"])
     tried = partial(tried, plan=found.table or found.plan, stop_wrong=stop_wrong)
-    judge = Judge(smoothed, found.begin)
-    return Evaluation("certified", settings, data, found.company, judge, flags, tried, found.table)
+    judge, company = Judge(smoothed, found.begin), procedures.COMPANY
+    return Evaluation("certified", settings, data, 1, judge, flags, tried, found.table, company)
 
 
 def settings_of(smoothed: Smoothed, road: Road, values: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What every evaluation is: settings, flags, and records that come one by one; nothing is written here."""
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from gambeson.engines import Engine, Judge, here
 from gambeson.errors import UserError
 from gambeson.evaluation.pilot import Estimate
 from gambeson.evaluation.rounds import in_rounds
-from gambeson.evaluation.work import Fields, Keep, Queue, Resumed, Work, as_slice
+from gambeson.evaluation.work import Fields, Keep, Queue
 from gambeson.models.guards import Flag, require, undisturbed
 from gambeson.models.modes import device_of, evaluating
 from gambeson.stats import Table
@@ -24,23 +25,30 @@ from gambeson.types import Classifier
 class Evaluation:
     """An evaluation of one model on one data set; iterate over it for its records (dicts).
 
-    Rows are judged in batches that are fixed in advance, so that an interrupted evaluation that goes on later, skipping
-    what is `done`, gives the same records as one that was never interrupted, times apart.
+    Rows are judged in batches that are fixed in advance, up to `company` of them together. So an interrupted evaluation
+    that goes on later, skipping what is `done`, gives the same records as one that was never interrupted, times apart.
     """
 
     kind: str
     settings: dict[str, Any]
     data: Dataset
-    batch: int
+    batch: int  # images whose records depend on each other, or might: 1 where they cannot
     judge: Judge
     flags: list[Flag] = field(default_factory=list)
     pilot: Callable[[list[int]], Estimate | None] = lambda _: None  # what these rows will cost, tried on a few
     table: Table | None = None  # of a budget for all images together: who goes on is decided in rounds
+    company: int = 1  # batches that are judged together where there are so many for each worker
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        """In the order of the data."""
         for flag in self.flags:
             warnings.warn(flag.message, stacklevel=2)
-        yield from self.records()
+        early: dict[int, dict[str, Any]] = {}
+        wanted = deque(self.data.indices.tolist())
+        for record in self.records():
+            early[record["index"]] = record
+            while wanted and wanted[0] in early:
+                yield early.pop(wanted.popleft())
 
     def records(
         self,
@@ -50,38 +58,38 @@ class Evaluation:
         keep: Keep = lambda counts: None,
         tell: Callable[[str], None] = lambda word: None,
     ) -> Generator[dict[str, Any], None, None]:
-        """Records of every example whose stable index is not in `done`, as the engine gets them done.
+        """Records of every example whose stable index is not in `done`, in the order in which they are finished.
 
         keep: is given what was counted of images that are not finished yet, slice by slice, as JSON; partial: all that
         was given to it before, from which the images go on. tell: is told how it goes while no record can come.
         """
         if done.issuperset(self.data.indices.tolist()):
             return
+        queue = Queue(self.data, self.company, partial)
         if self.table is None:
-            finished = self._finished(done, engine, Resumed(partial), keep)
+            finished = self._finished(done, engine, queue, keep)
         else:
-            finished = in_rounds(self.data, self.judge, self.table, self.batch, engine, Resumed(partial), keep, tell)
-        for work, fields in finished:
-            indices, hashes, labels = work.data.indices.tolist(), work.data.hashes(), work.data.labels.tolist()
-            for index, sha, label, found in zip(indices, hashes, labels, fields, strict=True):
-                if index not in done:
-                    yield {"index": index, "hash": sha, "label": label, **found, "seconds": round(work.seconds, 6)}
+            finished = in_rounds(queue, self.judge, self.table, engine, keep, tell)
+        for row, fields in finished:
+            one = self.data.subset([row])
+            if (index := int(one.indices)) not in done:
+                about = {"index": index, "hash": one.hashes()[0], "label": int(one.labels)}
+                yield {**about, **fields, "seconds": round(queue.seconds[row], 6)}
 
     def _finished(
-        self, done: frozenset[int] | set[int], engine: Engine, resumed: Resumed, keep: Keep
-    ) -> Iterator[tuple[Work, Fields]]:
-        """Every batch that is not done, as it is finished, each for itself."""
-        batches = torch.arange(len(self.data)).split(self.batch)
-        wanted = [rows for rows in batches if not done.issuperset(self.data.indices[rows].tolist())]
-        queue = Queue(resumed.work(self.data.subset(rows)) for rows in wanted)
-        for number, (fields, answers), seconds in engine(self.judge, queue.take):
-            before = queue.out.pop(number)
-            work = before.after(answers, seconds)
-            if fields is None:
-                keep(as_slice(work, before))
-                queue.back.append(work)
-            else:
-                yield work, fields
+        self, done: frozenset[int] | set[int], engine: Engine, queue: Queue, keep: Keep
+    ) -> Iterator[tuple[int, Fields]]:
+        """Every row of every batch that is not done, as it is finished."""
+        indices = self.data.indices.tolist()
+        batches = [range(len(indices))[at : at + self.batch] for at in range(0, len(indices), self.batch)]
+        queue.put(list(rows) for rows in batches if not done.issuperset(indices[row] for row in rows))
+        for judged in engine(self.judge, queue.take):
+            finished, counted = queue.back(judged)
+            if images := [image for row, found in counted.items() if row not in finished for image in found]:
+                keep({"images": images})
+            for row, fields in finished.items():
+                queue.answers[row] = {}  # many, and their record has all that is wanted of them
+                yield row, fields
         queue.nothing_left()
 
 

@@ -21,8 +21,7 @@ from gambeson.smoothed.procedure import Procedure
 from gambeson.smoothed.soft_fixed import largest_soft_radii, soft_fixed
 from gambeson.stats import Plan, Table, attainable, score_bins, table
 
-COMPANY = 32  # images whose draws share calls, where each needs few
-FEW = 20_000  # draws that images share calls for, where each gets the same number
+COMPANY = 32  # images whose draws share calls, at most: where there are many for each worker
 Begin = Callable[[Tensor, int, int | None], Procedure]  # pixels, label, the look up to which it goes
 
 
@@ -32,21 +31,20 @@ class Road:
 
     begin: Begin
     settings: dict[str, Any]  # budget, select_draws, draws, alpha, max_radius
-    company: int = 1
     plan: Plan | None = None  # by which draws can be foretold
     table: Table | None = None
 
 
 def every_copy(smoothed: Smoothed) -> Road:
     settings = {"budget": "exact", "select_draws": 0, "draws": smoothed.noise.states, "alpha": 0.0}
-    return Road(partial(_exact, smoothed), settings | {"max_radius": largest_exact_radii(smoothed)}, COMPANY)
+    return Road(partial(_exact, smoothed), settings | {"max_radius": largest_exact_radii(smoothed)})
 
 
 def full(smoothed: Smoothed, values: int, same: dict[str, Any]) -> Road:
     """`same`: draws, select_draws, alpha of every image."""
     largest = smoothed.largest_radii(same["draws"], same["alpha"], values)
     settings = {"budget": "fixed", **same, "max_radius": largest}
-    return Road(partial(_fixed, smoothed, same), settings, max(1, min(COMPANY, FEW // same["draws"])))
+    return Road(partial(_fixed, smoothed, same), settings)
 
 
 def soft(smoothed: Smoothed, values: int, same: dict[str, Any]) -> Road:
@@ -64,7 +62,7 @@ def of_a_grid(
     """`same`: draws (at most), select_draws, alpha of every image."""
     made = grid_plan(smoothed, values, radii, draws=same["draws"], alpha=same["alpha"], price=price, rule=rule)
     settings = _of_plan(smoothed, values, same, radii, made, {"rule": rule, "price": price, "stop_wrong": stop_wrong})
-    return Road(partial(_grid, smoothed, same["select_draws"], made, stop_wrong), settings, COMPANY, made)
+    return Road(partial(_grid, smoothed, same["select_draws"], made, stop_wrong), settings, made)
 
 
 def of_a_table(
@@ -77,7 +75,7 @@ def of_a_table(
     budget = {"rule": rule, "price": None, "stop_wrong": True, "table_error": error}
     settings = _of_plan(smoothed, values, same, radii, made.plan, budget)
     begin = partial(_in_rounds, smoothed, same["select_draws"], made, tuple(settings["budget"]["radii"]))
-    return Road(begin, settings, COMPANY, table=made)
+    return Road(begin, settings, table=made)
 
 
 def _of_plan(

@@ -9,61 +9,41 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
-from gambeson.data import Dataset
 from gambeson.engines import Engine, Judge
-from gambeson.evaluation.work import Fields, Keep, Queue, Resumed, Work, as_slice
+from gambeson.evaluation.work import Fields, Keep, Queue
 from gambeson.smoothed.in_rounds import standing
 from gambeson.stats import Table
 
 
 def in_rounds(
-    data: Dataset,
-    judge: Judge,
-    table: Table,
-    company: int,
-    engine: Engine,
-    resumed: Resumed,
-    keep: Keep,
-    tell: Callable[[str], None],
-) -> Iterator[tuple[Work, Fields]]:
-    """Every image by itself, in order, when the table is known; `company` of them share calls of the model.
+    queue: Queue, judge: Judge, table: Table, engine: Engine, keep: Keep, tell: Callable[[str], None]
+) -> Iterator[tuple[int, Fields]]:
+    """Every row of the queue's data and what was found of it, in order, when the table is known.
 
     tell: is told how it goes when a round begins.
     """
-    images = [resumed.work(data.subset([row])) for row in range(len(data))]
-    fields: list[dict[str, Any]] = [{} for _ in images]
-    standings = [table.begin()] * len(images)
-    row_of = {index: row for row, index in enumerate(data.indices.tolist())}
-    queue, rounds = Queue(()), count(1)
+    labels, rounds = queue.data.labels.tolist(), count(1)
+    fields: list[dict[str, Any]] = [{} for _ in labels]
+    standings = [table.begin()] * len(labels)
 
     def next_round() -> None:
         looks = table.next_looks(standings)
         going = [row for row, look in enumerate(looks) if look > standings[row].look]
         if going:
-            most = table.undecided(standings).max() / len(data)
+            most = table.undecided(standings).max() / len(labels)
             tell(f"round {next(rounds)}: {len(going)} images go on, undecided in a cell: at most {most:.3f}")
-        for start in range(0, len(going), company):
-            rows = going[start : start + company]
-            seconds = sum(images[row].seconds for row in rows) / len(rows)
-            answers = [images[row].answers[0] for row in rows]
-            queue.back.append(Work(data.subset(rows), answers, seconds, [looks[row] for row in rows]))
+        for row in going:
+            queue.until[row] = looks[row]
+        queue.put([row] for row in going)
 
     next_round()
-    for number, (found, answers), seconds in engine(judge, queue.take):
-        before = queue.out.pop(number)
-        work = before.after(answers, seconds)
-        if (counted := as_slice(work, before))["images"]:
-            keep(counted)
-        if found is None:
-            queue.back.append(work)
-            continue
-        for index, known, one in zip(work.data.indices.tolist(), answers, found, strict=True):
-            row = row_of[index]
-            images[row] = Work(images[row].data, [known], work.seconds)
-            fields[row] = one
-            standings[row] = standing(table, one["looks"], one["selected"] == int(images[row].data.labels[0]))
-        if not queue.out and not queue.back:
+    for judged in engine(judge, queue.take):
+        finished, counted = queue.back(judged)
+        if images := [image for found in counted.values() for image in found]:  # no image has a record before the end
+            keep({"images": images})
+        for row, found in finished.items():
+            fields[row], standings[row] = found, standing(table, found["looks"], found["selected"] == labels[row])
+        if queue.at_rest():
             next_round()
     queue.nothing_left()
-    for work, one in zip(images, fields, strict=True):
-        yield work, [one]
+    yield from enumerate(fields)

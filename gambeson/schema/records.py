@@ -54,11 +54,14 @@ class CertifiedRecord(Record):
 
 
 class Counted(Strict):
-    """Class counts of the first `draws` draws that were asked of an image's `stage` from draw `first` on."""
+    """Class counts of the first `draws` draws that were asked of an image's `stage` from draw `first` on, and the
+    `seconds` that the image took by then.
+    """
 
     index: int
     stage: str
     first: Annotated[int, Field(ge=0)]
+    seconds: Annotated[float, Field(ge=0)]
     draws: Positive
     counts: list[Annotated[int, Field(ge=0)]]
     scores: list[Annotated[int, Field(ge=0)]] | None = None  # of soft smoothing: counts of a class's scores, in bins
@@ -71,8 +74,7 @@ class Counted(Strict):
 
 
 class Slice(Strict):
-    """One line of partial.jsonl: what a slice of work brought; `seconds` of each of its images so far."""
+    """One line of partial.jsonl: what a slice of work brought."""
 
     evaluation: str
-    seconds: Annotated[float, Field(ge=0)]
     images: list[Counted]

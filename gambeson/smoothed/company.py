@@ -52,14 +52,17 @@ def advance(
                     break  # the slice ended before this image's turn
                 place = asks[row].stage, asks[row].first
                 known[row][place] = known[row][place] + more if place in known[row] else more
-            if over() or any(more.draws < rest.draws for more, rest in zip(found, short.values(), strict=True)):
-                break
         for row, ask in list(asks.items()):
+            answer = known[row].get((ask.stage, ask.first))
+            if answer is None or answer.draws < ask.draws:
+                continue  # the slice ended
             try:
-                asks[row] = procedures[row].send(known[row][ask.stage, ask.first])
+                asks[row] = procedures[row].send(answer)
             except StopIteration as finished:
                 done[row] = finished.value
                 del asks[row]
+        if short and over():
+            break
     return done, known
 
 

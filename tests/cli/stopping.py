@@ -98,7 +98,7 @@ def _begin(words: list, slice_seconds: float, workers: int, file_size: int | Non
     os.dup2(file, 1)
     os.dup2(file, 2)
     engine = functools.partial(here, slice_seconds=slice_seconds) if workers == 1 else Local(workers, slice_seconds)
-    cli.certify.engine_for = lambda *chosen: lambda judge, take: engine(judge, lambda: time.sleep(pace) or take())
+    cli.certify.engine_for = lambda *chosen: lambda judge, take: engine(judge, lambda n: time.sleep(pace) or take(n))
     if file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     sys.argv = ["gambeson", *map(str, words)]

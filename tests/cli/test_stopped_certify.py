@@ -134,7 +134,7 @@ def test_attacks_are_stopped_between_two_batches_and_go_on(run: Path, how: signa
 
 def test_seconds_are_those_of_all_slices(run: Path) -> None:
     assert stop(run, ONE, 0.1, signal.SIGKILL) == KILLED
-    spent = [line["seconds"] for line in read_lines(run / "partial.jsonl")]
+    spent = [image["seconds"] for line in read_lines(run / "partial.jsonl") for image in line["images"]]
     assert spent == sorted(spent)
     finish(run, ONE)
     (record,) = [r for r in Run.open(run).records() if r["evaluation"].startswith("certified")]
@@ -181,9 +181,9 @@ def test_a_torn_last_line_is_done_again(run: Path, file: str) -> None:
     ("line", "message"),
     [
         ("nonsense", "not JSON"),
-        ('{"evaluation":"x"}', "field 'seconds': Field required"),
+        ('{"evaluation":"x"}', "field 'images': Field required"),
         (
-            '{"evaluation":"x","seconds":1,"images":[{"index":0,"stage":"estimate","first":0,"draws":9,"counts":[10]}]}',
+            '{"evaluation":"x","images":[{"index":0,"stage":"a","first":0,"seconds":1,"draws":9,"counts":[10]}]}',
             "more than 9 draws",
         ),
     ],

@@ -16,6 +16,7 @@ from judges import (
     CannotBeRebuilt,
     Cores,
     CountDown,
+    DieOften,
     DieOnce,
     Squares,
     WaitForCompany,
@@ -72,7 +73,7 @@ def test_a_signal_ends_the_slice_and_acts_when_it_is_given_back() -> None:
             left -= 1
         return left
 
-    given = here(judge, lambda: Batch(0, 5))
+    given = here(judge, lambda workers: Batch(0, 5))
     assert next(given) == (0, 5, pytest.approx(0, abs=5))
     with pytest.raises(KeyboardInterrupt):
         next(given)
@@ -105,8 +106,15 @@ def test_a_worker_that_cannot_rebuild_the_model_says_why() -> None:
 
 def test_workers_that_keep_dying_are_given_up(tmp_path: Path) -> None:
     judged = Local(2)(Squares(DieOnce(tmp_path / "died", always=True)), batches())
-    with pytest.raises(RunError, match=r"workers died 3 times at .* fewer --workers"):
+    with pytest.raises(RunError, match=r"workers died 3 times at .*batch 3.* fewer --workers"):
         list(judged)
+
+
+def test_what_nobody_had_yet_is_not_blamed_for_a_death(tmp_path: Path) -> None:
+    """One worker: while it dies twice of the first batch and once of the second, the other one waits."""
+    judged = Local(1)(Squares(DieOften(tmp_path, ((0, 2), (2, 1)))), batches())
+    assert squares(judged) == EXPECTED
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_the_judges_own_errors_arrive_as_they_are() -> None:
@@ -174,5 +182,5 @@ def test_workers_share_the_cores(monkeypatch) -> None:
 def test_each_worker_knows_its_share_of_the_cores() -> None:
     workers = machine.cores()
     left = [Batch(number, number) for number in range(4)]
-    found = Local(workers)(Cores(), lambda: left.pop() if left else None)
+    found = Local(workers)(Cores(), lambda workers: left.pop() if left else None)
     assert [judged.found for judged in found] == [1] * 4
