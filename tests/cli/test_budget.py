@@ -106,7 +106,7 @@ def test_a_model_that_cannot_be_sent_stays_here_unless_workers_were_asked_for(ca
         return 10 * part
 
     engine = engine_for("local", None, None, form, 2)
-    found = [judged.found for judged in engine(judge, lambda: left.pop(0) if left else None)]
+    found = [judged.found for judged in engine(judge, lambda workers: left.pop(0) if left else None)]
     assert found == [10, 20]
     assert "one process instead of 2: this evaluation cannot be sent" in capsys.readouterr().err
     with pytest.raises(UserError, match="cannot be sent to other processes"):

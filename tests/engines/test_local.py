@@ -182,5 +182,5 @@ def test_workers_share_the_cores(monkeypatch) -> None:
 def test_each_worker_knows_its_share_of_the_cores() -> None:
     workers = machine.cores()
     left = [Batch(number, number) for number in range(4)]
-    found = Local(workers)(Cores(), lambda: left.pop() if left else None)
+    found = Local(workers)(Cores(), lambda workers: left.pop() if left else None)
     assert [judged.found for judged in found] == [1] * 4
