@@ -9,9 +9,9 @@ from gambeson.jsonl import read_lines
 from gambeson.records import Run
 
 WORDS = (
-    "--noise", "gaussian:0.25", "--budget", "fixed", "--draws", 2000, "--select-draws", 20, "--limit", 30,
+    "--noise", "gaussian:0.25", "--budget", "fixed", "--draws", 2000, "--select-draws", 20, "--limit", 100,
     *FORM,
-)  # fmt: skip
+)  # fmt: skip  # several times as many images as share calls, hence several slices
 
 
 def without_seconds(run) -> list[dict]:
@@ -34,20 +34,6 @@ def copy(run):
     return shutil.copytree(run, run.parent / "stopped")
 
 
-def test_killed_and_resumed(gambeson, process, run) -> None:
-    stopped = copy(run)
-    assert gambeson("certify", run, *WORDS).status == 0
-    running = process("certify", stopped, *WORDS)
-    wait_for(stopped, 4)
-    time.sleep(0.03)
-    running.kill()
-    running.communicate()
-    assert 4 <= certified(stopped) < 30
-    assert gambeson("certify", stopped, *WORDS).status == 0
-    assert without_seconds(stopped) == without_seconds(run)
-    assert [e["id"] for e in Run.open(stopped).evaluations()] == [e["id"] for e in Run.open(run).evaluations()]
-
-
 def test_ctrl_c_leaves_a_run_that_resumes(gambeson, process, run) -> None:
     stopped = copy(run)
     assert gambeson("certify", run, *WORDS).status == 0
@@ -58,7 +44,7 @@ def test_ctrl_c_leaves_a_run_that_resumes(gambeson, process, run) -> None:
     assert running.returncode == 130
     assert "Traceback" not in err
     assert "the same command goes on" in err
-    assert 5 <= certified(stopped) < 30
+    assert 5 <= certified(stopped) < 100
     assert gambeson("certify", stopped, *WORDS).status == 0
     assert without_seconds(stopped) == without_seconds(run)
 
@@ -96,7 +82,7 @@ def test_several_workers_give_the_same_records_and_resume_after_a_kill(gambeson,
     wait_for(stopped, 5)
     running.kill()
     running.communicate()
-    assert 5 <= certified(stopped) < 30
+    assert 5 <= certified(stopped) < 100
     done = gambeson("certify", stopped, *WORDS, "--workers", 2)
     assert done.status == 0, done.err
     assert by_image(stopped) == by_image(run)
