@@ -40,7 +40,7 @@ def call(*words: object) -> Outcome:
     return Outcome(status, out.getvalue(), err.getvalue())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def gambeson() -> Callable[..., Outcome]:
     return call
 

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from stopping import FORM, KILLED, certify, log, records, stop
+from stopping import FORM, KILLED, finish, records, stop
 
 from gambeson.records import Run
 
@@ -18,10 +18,19 @@ WORDS = (
 )
 
 
-@pytest.fixture
-def done(gambeson, run: Path):
+@pytest.fixture(scope="session")
+def _done_once(gambeson, _trained_once: Path, tmp_path_factory):
+    run = Path(shutil.copytree(_trained_once, tmp_path_factory.mktemp("table") / "run"))
     outcome = gambeson("certify", run, *WORDS)
     assert outcome.status == 0, outcome.err
+    return run, outcome
+
+
+@pytest.fixture
+def done(_done_once, run: Path):
+    """What the command said, and its records in `run`."""
+    once, outcome = _done_once
+    shutil.copytree(once, run, dirs_exist_ok=True)
     return outcome
 
 
@@ -52,20 +61,15 @@ def test_rounds_are_shown_while_no_record_can_come(gambeson, run: Path, monkeypa
     assert all(0 < int(images) <= 40 for _, images in shown)
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
-def test_killed_and_gone_on_with_it_is_the_same_table(run: Path, workers: int) -> None:
+@pytest.mark.parametrize("engine", ["here", pytest.param("local", marks=pytest.mark.long)])
+def test_killed_and_gone_on_with_it_is_the_same_table(run: Path, engine: str) -> None:
     words = (*WORDS[: WORDS.index("--draws")], "--draws", 2_000, "--select-draws", 50, "--limit", 12, *FORM)
     whole = Path(shutil.copytree(run, run.parent / "whole"))
-    process = certify(whole, words, slice_seconds=1000.0)
-    process.join(300)
-    assert process.exitcode == 0, log(whole)
-    for seconds in (0.0, 0.1, 0.3):
-        assert stop(run, words, seconds, signal.SIGKILL, workers=workers) in (KILLED, 0)
-    process = certify(run, words, workers=workers)
-    process.join(300)
-    assert process.exitcode == 0, log(run)
+    finish(whole, words, slice_seconds=1000.0)
+    for seconds in (0.0, 0.05, 0.1):
+        assert stop(run, words, signal.SIGKILL, seconds=seconds, engine=engine) == KILLED
+    finish(run, words, engine=engine)
     assert records(run) == records(whole)
-    assert not (run / "partial.jsonl").exists()
 
 
 def test_a_finished_table_is_told_again_at_once(done, gambeson, run: Path) -> None:
