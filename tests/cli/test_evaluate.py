@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 
+from gambeson.evaluation import pilot
+from gambeson.inference import trial
 from gambeson.records import Run
 
 SMALL = ("--limit", 12)
@@ -244,6 +246,7 @@ def test_a_model_that_calls_view_runs_in_the_form_that_it_can(gambeson, tmp_path
     assert gambeson("certify", "viewing:net", *CERTIFY, *words, "--memory", "channels_last").status == 2
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_what_is_finished_may_have_been_done_with_other_threads(gambeson, run) -> None:
     """Natural accuracy stands beside every number; nobody should have to do it again to certify with workers."""
     assert gambeson("attack", run, "--eps", "0", "--threads", 2, *SMALL).status == 0
@@ -256,18 +259,25 @@ def test_what_is_finished_may_have_been_done_with_other_threads(gambeson, run) -
 FIXED, GRID = ("--budget", "fixed"), ("--radii", "0,0.1,1/4", "--price", 1e5)
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize(
-    ("radii", "engine"), [(FIXED, ("--workers", 2)), (GRID, ("--workers", 2)), (GRID, ("--engine", "ray"))], ids=str
+    ("radii", "engine"), [(FIXED, ()), (GRID, ("--workers", 2)), (GRID, ("--engine", "ray"))], ids=str
 )
-def test_no_engine_changes_a_record(gambeson, run, radii, engine) -> None:
+def test_no_engine_changes_a_record(gambeson, run, monkeypatch, radii, engine) -> None:
+    """Where nothing is said, it is as many processes as there are cores, if the work is worth it."""
     if "ray" in engine:
         pytest.importorskip("ray", reason="Ray is not installed (pip install gambeson[ray])")
-    words = ("--noise", "gaussian:0.25", "--draws", 400, "--select-draws", 20, "--every", 15, *radii)
+    monkeypatch.setattr(pilot, "FEW_CALLS", 1)
+    monkeypatch.setattr(pilot, "FEW_SECONDS", 0)
+    monkeypatch.setattr(trial, "PROCESSES_FROM", 0)
+    monkeypatch.setattr("gambeson.machine.cores", lambda: 2)
+    words = ("--noise", "gaussian:0.25", "--draws", 400, "--select-draws", 20, "--every", 15, "--threads", 1, *radii)
     done = gambeson("certify", run, *words, *engine)
     assert done.status == 0, done.err
+    assert ("in each of 2 processes" in done.err) == ("ray" not in engine)
     shared = Run.open(run).records()
     (run / "records.jsonl").unlink()
-    assert gambeson("certify", run, *words, "--threads", 1).status == 0
+    assert gambeson("certify", run, *words, "--workers", 1).status == 0
     alone = Run.open(run).records()
     for records in (shared, alone):
         records.sort(key=lambda record: (record["evaluation"], record["index"]))

@@ -102,6 +102,7 @@ def test_a_process_that_is_refused_writes_no_form(gambeson, run, clock) -> None:
     assert (run / "forms.json").read_bytes() == before
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_workers_take_the_form_that_the_run_has(gambeson, run, clock) -> None:
     clock("bfloat16")
     assert gambeson("certify", run, *WORDS, "--threads", 2).status == 0

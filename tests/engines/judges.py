@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from processes import wait
 
 from gambeson import machine
 from gambeson.engines import Batch, Over, Take
@@ -20,8 +21,8 @@ BATCHES = [Batch(number, rows) for number, rows in enumerate([[0, 1], [2], [3, 4
 EXPECTED = {row: row * row for row in range(9)}
 
 
-def batches() -> Take:
-    waiting = iter(BATCHES)
+def batches(order: list[Batch] = BATCHES) -> Take:
+    waiting = iter(order)
     return lambda workers: next(waiting, None)
 
 
@@ -105,14 +106,19 @@ class CannotBeRebuilt(Squares):
 
 @dataclass(frozen=True)
 class DieOnce:
-    """Kills the worker that gets row 5, as the kernel would for want of memory; the first time, or always."""
+    """Kills the worker that gets row 5, as the kernel would for want of memory; the first time, or always. It waits
+    for a file `when`, if one is named.
+    """
 
     mark: Path
     always: bool = False
+    when: Path | None = None
 
     def __call__(self, rows: list[int]) -> None:
         if 5 in rows and (self.always or not self.mark.exists()):
             self.mark.touch()
+            if self.when is not None:
+                wait(self.when.exists)
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -124,9 +130,8 @@ class WaitForCompany:
 
     def __call__(self, rows: list[int]) -> None:
         (self.folder / str(os.getpid())).touch()
-        deadline = time.monotonic() + 60
-        while 0 in rows and len(list(self.folder.iterdir())) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        if 0 in rows:
+            wait(lambda: len(list(self.folder.iterdir())) >= 2)
 
 
 @dataclass(frozen=True)
@@ -142,11 +147,19 @@ class SlowOnce:
 
 
 @dataclass(frozen=True)
-class SleepAtZero:
-    seconds: float
+class HangOnNode:
+    """Whoever is on this node of a Ray cluster does not end; the others wait until somebody is."""
+
+    node: str
+    mark: Path
 
     def __call__(self, rows: list[int]) -> None:
-        time.sleep(self.seconds * (0 in rows))
+        import ray
+
+        if ray.get_runtime_context().get_node_id() == self.node:
+            self.mark.touch()
+            time.sleep(600)
+        wait(self.mark.exists)
 
 
 @dataclass(frozen=True)
@@ -157,10 +170,8 @@ class WaitForTheOthers:
 
     def __call__(self, rows: list[int]) -> None:
         (self.folder / str(rows[0])).touch()
-        deadline = time.monotonic() + 60
-        while 0 in rows and len(list(self.folder.iterdir())) < len(BATCHES) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.5 * (0 in rows))
+        if 0 in rows:
+            wait(lambda: len(list(self.folder.iterdir())) == len(BATCHES))
 
 
 def sleep_long(rows: list[int]) -> None:

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from judges import (
+    BATCHES,
     EXPECTED,
     CannotBeRebuilt,
     Cores,
@@ -27,11 +27,14 @@ from judges import (
     sleep_long,
     squares,
 )
+from processes import wait
 
 from gambeson import machine
 from gambeson.engines import Batch, here
 from gambeson.engines.local import Local
 from gambeson.errors import RunError, UserError
+
+pytestmark = pytest.mark.usefixtures("forked_workers")
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -43,13 +46,13 @@ def test_what_is_judged_does_not_depend_on_the_engine(workers: int) -> None:
 
 def test_the_work_is_done_by_other_processes_with_the_threads_of_this_one(tmp_path: Path) -> None:
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(2)  # other processes begin with one
     try:
         fields = [each for judged in Local(2)(Squares(WaitForCompany(tmp_path)), batches()) for each in judged.found]
     finally:
         torch.set_num_threads(before)
     assert os.getpid() not in {each["process"] for each in fields}
-    assert {each["threads"] for each in fields} == {1}
+    assert {each["threads"] for each in fields} == {2}
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -74,14 +77,14 @@ def test_a_signal_ends_the_slice_and_acts_when_it_is_given_back() -> None:
         return left
 
     given = here(judge, lambda workers: Batch(0, 5))
-    assert next(given) == (0, 5, pytest.approx(0, abs=5))
+    assert next(given)[:2] == (0, 5)
     with pytest.raises(KeyboardInterrupt):
         next(given)
 
 
 def test_a_straggler_holds_nobody_up(tmp_path: Path) -> None:
     order = [judged.number for judged in Local(2)(Squares(WaitForTheOthers(tmp_path)), batches())]
-    assert order[-1] == 0
+    assert 0 in order[-3:]  # of what is handed out last, any may be told first
 
 
 def test_a_dead_workers_batches_are_done_again(tmp_path: Path) -> None:
@@ -91,12 +94,13 @@ def test_a_dead_workers_batches_are_done_again(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_dies_while_nobody_looks_costs_no_batch(tmp_path: Path) -> None:
-    """The pool then breaks when it is given the next batch."""
-    found = []
-    for judged in Local(2)(Squares(DieOnce(tmp_path / "died")), batches()):
-        found.append(judged)
-        time.sleep(0.4)
-    assert squares(found) == EXPECTED
+    """The pool says so when it is given the next batch."""
+    died, now = tmp_path / "died", tmp_path / "now"
+    judged = Local(2)(Squares(DieOnce(died, when=now)), batches(BATCHES[3:] + BATCHES[:3]))  # who gets row 5 is waiting
+    found = [next(judged)]
+    now.touch()
+    wait(lambda: not multiprocessing.active_children())
+    assert squares([*found, *judged]) == EXPECTED
 
 
 def test_a_worker_that_cannot_rebuild_the_model_says_why() -> None:
@@ -143,7 +147,7 @@ def test_no_workers_are_refused() -> None:
 PARENT = """
 import sys
 from contextlib import closing
-sys.path.insert(0, {folder!r})
+sys.path[:0] = {folders!r}
 from judges import Squares, batches, sleep_long
 from gambeson.engines.local import Local
 if __name__ == "__main__":
@@ -153,20 +157,17 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_workers_leave_when_their_parent_is_gone(tmp_path: Path, how: signal.Signals) -> None:
+    """All of them processes that were spawned."""
     script = tmp_path / "parent.py"
-    script.write_text(PARENT.format(folder=str(Path(__file__).parent)))
+    script.write_text(PARENT.format(folders=[str(folder) for folder in Path(__file__).parents[:2]]))
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     worker = int(parent.stdout.readline())
     parent.send_signal(how)
     parent.wait(60)
-    for _ in range(200):
-        if not Path(f"/proc/{worker}").exists():
-            return
-        time.sleep(0.05)
-    pytest.fail("the worker outlived its parent")
+    wait(lambda: not Path(f"/proc/{worker}").exists())
 
 
 def test_workers_share_the_cores(monkeypatch) -> None:

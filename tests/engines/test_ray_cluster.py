@@ -11,7 +11,7 @@ from judges import (
     EXPECTED,
     CountDown,
     DieOnce,
-    SleepAtZero,
+    HangOnNode,
     SlowOnce,
     Squares,
     WaitForCompany,
@@ -33,7 +33,7 @@ cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator["cluster_utils.Cluster"]:
-    os.environ["PYTHONPATH"] = f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"
+    os.environ["PYTHONPATH"] = ":".join([*map(str, Path(__file__).parents[:2]), os.environ.get("PYTHONPATH", "")])
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
@@ -89,11 +89,12 @@ def test_a_node_of_another_kind_is_refused(cluster, monkeypatch: pytest.MonkeyPa
         list(RayCluster(FORM, cluster.address)(Squares(), batches()))
 
 
-def test_a_lost_nodes_batches_are_done_again(cluster) -> None:
+def test_a_lost_nodes_batches_are_done_again(cluster, tmp_path: Path) -> None:
     node = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    judged = RayCluster(FORM, cluster.address)(Squares(SleepAtZero(6)), batches())
+    judged = RayCluster(FORM, cluster.address)(Squares(HangOnNode(node.node_id, tmp_path / "there")), batches())
     found = [next(judged)]
+    assert (tmp_path / "there").exists()
     cluster.remove_node(node)
     assert squares([*found, *judged]) == EXPECTED
 

@@ -8,7 +8,7 @@ import pytest
 from gambeson.engines import here
 from gambeson.engines.local import Local
 from gambeson.errors import UserError
-from gambeson.evaluation import certified, pilot
+from gambeson.evaluation import certified, pilot, procedures
 from gambeson.evaluation.plan import Evaluation
 from gambeson.schema import check_record, check_settings, check_slice
 
@@ -55,6 +55,7 @@ def test_cells_hold_what_all_draws_certify(trained, rule) -> None:
     assert sum(r["draws"] for r in records) < 30 * 3_000 / 3
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_neither_workers_nor_slices_change_a_record(trained, without_seconds) -> None:
     slices: list[dict] = []
     expected = without_seconds(evaluation(trained, 12))
@@ -68,7 +69,7 @@ def test_neither_workers_nor_slices_change_a_record(trained, without_seconds) ->
 
 def test_company_changes_nothing_and_the_error_does(trained, without_seconds, monkeypatch) -> None:
     expected = without_seconds(evaluation(trained, 20))
-    monkeypatch.setattr("gambeson.evaluation.procedures.COMPANY", 3)
+    monkeypatch.setattr(procedures, "COMPANY", 3)
     assert without_seconds(evaluation(trained, 20)) == expected
     wide = without_seconds(evaluation(trained, 20, 0.3))
     assert sum(r["draws"] for r in wide) < sum(r["draws"] for r in expected)
@@ -106,6 +107,7 @@ def test_rounds_are_told(trained) -> None:
 def test_the_estimate_is_near_what_then_happens(trained, monkeypatch) -> None:
     monkeypatch.setattr(pilot, "FEW_CALLS", 1)
     monkeypatch.setattr(pilot, "FEW_SECONDS", 0)
+    monkeypatch.setattr(pilot, "SECONDS", 1e9)  # as many draws as it may make, however slow the machine
     whole = evaluation(trained, 60, 0.05)
     estimate = whole.pilot(list(range(60)))
     truth = sum(50 + record["draws"] for record in whole) / 60

@@ -33,6 +33,7 @@ def evaluation(trained, kind: str, images: int = 4) -> Evaluation:
 
 
 @pytest.mark.parametrize("kind", BUDGETS)
+@pytest.mark.usefixtures("forked_workers")
 def test_slices_change_no_record_whatever_the_engine(trained, without_seconds, kind) -> None:
     whole, slices = evaluation(trained, kind), []
     expected = without_seconds(whole)
