@@ -9,7 +9,8 @@ import pytest
 
 import gambeson as package
 
-COMMANDS = ["quickstart", "train", "attack", "certify", "check", "report", "export", "list", "data fetch"]
+COMMANDS = ["quickstart", "train", "attack", "certify", "check", "verify", "predict", "report", "export", "list"]
+COMMANDS += ["data fetch"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -154,6 +155,32 @@ def test_a_failed_run_is_status_1(gambeson, run, monkeypatch) -> None:
     assert done.err.startswith("error: ")
     assert "records.jsonl cannot be written (No space left on device)" in done.err
     assert "make room, run again" in done.err
+
+
+def test_memory_that_runs_out_keeps_what_is_recorded(gambeson, run, monkeypatch) -> None:
+    import torch
+
+    from gambeson.engines import here
+    from gambeson.records import Run
+
+    words = ("certify", run, "--noise", "gaussian:0.25", "--draws", 200, "--limit", 4)
+
+    def short(judge, take):
+        yield next(iter(here(judge, take)))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gambeson.cli.certify.engine_for", lambda *wished: short)
+        patch.setattr("gambeson.evaluation.procedures.COMPANY", 1)
+        done = gambeson(*words)
+    assert done.status == 1
+    assert "error: CUDA out of memory; what is recorded is kept: free memory" in done.err
+    assert "with a smaller --batch" in done.err
+    (evaluation,) = Run.open(run).evaluations("certified")
+    before = Run.open(run).records(evaluation["id"])
+    assert len(before) == 1
+    assert gambeson(*words).status == 0
+    assert Run.open(run).records(evaluation["id"])[:1] == before
 
 
 def test_lists(gambeson) -> None:

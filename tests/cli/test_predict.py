@@ -4,6 +4,9 @@ import pytest
 from PIL import Image
 
 import gambeson as package
+from gambeson.records import Run
+from gambeson.smoothed import classifier
+from gambeson.smoothed.serving import smooth
 
 
 @pytest.fixture
@@ -27,6 +30,23 @@ def test_pictures_are_answered_like_the_images_that_they_show(gambeson, run, pho
     right = sum(row[0].endswith(f"is-{row[1]}.png") for row in rows)
     assert right >= 4
     assert gambeson("predict", photos, "--model", run, "--draws", 300, "--seed", 1).out == done.out
+
+
+def test_the_form_is_that_in_which_the_run_was_certified(gambeson, run, photos, monkeypatch) -> None:
+    words = ("--noise", "gaussian:0.25", "--draws", 200)
+    assert gambeson("certify", run, *words, "--limit", 2, "--batch", 100, "--memory", "contiguous").status == 0
+    forms = []
+
+    def spy(*given, form, **more):
+        forms.append(form)
+        return smooth(*given, form=form, **more)
+
+    monkeypatch.setattr(classifier, "smooth", spy)
+    done = gambeson("predict", photos, "--model", run, *words)
+    assert (done.status, done.err) == (0, "")
+    (evaluation,) = Run.open(run).evaluations("certified")
+    assert [form.settings() for form in forms] == [evaluation["settings"]["form"]]
+    assert forms[0].batch == 100
 
 
 def test_radii_come_with_the_answers(gambeson, run, photos) -> None:

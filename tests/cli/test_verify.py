@@ -5,7 +5,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from gambeson.sampling import Counts
+from gambeson.smoothed import company
 
 CERTIFY = ("--noise", "gaussian:0.25", "--draws", 500, "--select-draws", 20, "--every", 10)
 FIXED = ("--budget", "fixed")
@@ -51,6 +55,31 @@ def test_a_touched_run_does_not_stand(gambeson, run, old, new, words) -> None:
     done = gambeson("verify", run, *VERIFY)
     assert done.status == 1
     assert words in done.err
+
+
+def test_counts_that_agree_with_all_but_the_model_do_not_stand(gambeson, run, monkeypatch) -> None:
+    """Votes that nobody cast: only fresh noise finds that out."""
+
+    def unanimous(served, requests, **options) -> list[Counts]:
+        return [Counts(request.draws * np.eye(10, dtype=np.int64)[0], request.draws) for request in requests]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(company, "counts", unanimous)
+        assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
+    done = gambeson("verify", run, *VERIFY)
+    assert done.status == 1
+    assert "all 36 records agree with their counts and images" in done.out
+    assert "DOES NOT STAND" in done.out
+    assert "more claims fail on fresh noise than chance allows" in done.err
+    (verdict,) = json.loads((run / "verified.json").read_text())["verified"]
+    assert len(verdict["rejected_images"]) == verdict["rejected"] > verdict["allowed"]
+
+
+def test_validation_images_are_found(gambeson, run) -> None:
+    assert gambeson("certify", run, *CERTIFY, *FIXED, "--split", "validation").status == 0
+    done = gambeson("verify", run, *VERIFY)
+    assert done.status == 0, done.err
+    assert "all 11 records agree with their counts and images" in done.out
 
 
 def rewrite(run: Path, change: Callable[[dict], object], name: str = "") -> None:
