@@ -86,18 +86,21 @@ from test_records import HEADER, begin, clean_record
 from gambeson.records import Run
 run = Run.create(Path(sys.argv[1]), HEADER)
 print("ready", flush=True)
+left = int(sys.argv[4])
 with run.writing() as writer:
     evaluation = begin(writer, examples=300)
     for index in range(300):
         if index not in evaluation.done:
             evaluation.append({**clean_record(index), "seconds": time.perf_counter()})
-            time.sleep(float(sys.argv[3]))
+            left -= 1
+            time.sleep(float(sys.argv[3]) if left else 600)
 """
 
 
-def write(folder: Path, pause: float = 0.002) -> subprocess.Popen:
-    here = str(Path(__file__).parent)
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(folder), here, str(pause)], stdout=subprocess.PIPE)
+def write(folder: Path, pause: float = 0.002, most: int = 1_000) -> subprocess.Popen:
+    """Writes `most` records, and waits if that is not all of them."""
+    words = [str(folder), str(Path(__file__).parent), str(pause), str(most)]
+    return subprocess.Popen([sys.executable, "-c", WRITER, *words], stdout=subprocess.PIPE)
 
 
 def without_seconds(run: Run) -> list[dict[str, Any]]:
@@ -108,7 +111,7 @@ def kill_and_resume(tmp_path: Path, kills: int, pause: float) -> None:
     assert write(tmp_path / "whole", 0).wait() == 0
     moments = random.Random(0)
     for _ in range(kills):
-        process = write(tmp_path / "killed", pause)
+        process = write(tmp_path / "killed", pause, 299 // kills)
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(moments.uniform(0, 0.2))

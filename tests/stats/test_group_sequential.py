@@ -9,7 +9,7 @@ from scipy.special import ndtr
 from scipy.stats import binom
 
 from gambeson.errors import UserError
-from gambeson.stats import beta_mixture, group_sequential, looks, lower
+from gambeson.stats import beta_mixture, looks, lower
 from gambeson.stats.group_sequential import crossing, limits
 
 THRESHOLDS = [0.5, *ndtr([0.5, 1.0, 2.0, 3.0, 3.5]).tolist()]
@@ -129,7 +129,3 @@ def test_unanimous_draws_certify_no_earlier_than_they_can():
 def test_what_is_no_test_is_refused(call, message):
     with pytest.raises(UserError, match=message):
         call()
-
-
-def test_the_module_says_what_it_computes():
-    assert "recursion" in group_sequential.__doc__
