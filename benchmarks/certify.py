@@ -103,7 +103,7 @@ def sides(chosen: argparse.Namespace, kept: dict[str, Side]) -> dict[str, Callab
     best, exact = ("processes", "processes float32") if chosen.processes > 1 else ("bf16", "form")
     peers = [name for name in BATCHES if name != "art" or find_spec("art")]
     each = ceil(chosen.peer_images / chosen.rounds)
-    few, grid = [*FIXED, "--limit", str(each)], ["--radii", chosen.radii, "--limit", str(chosen.limit)]
+    few, grid = [*FIXED, "--limit", str(chosen.step_images)], ["--radii", chosen.radii, "--limit", str(chosen.limit)]
 
     def at_best_batch(name: str, rows: tuple[int, int]) -> Side:
         return peer(chosen, name, rows, chosen.draws, batch_size=kept[f"{name} trial"]["batch_size"])
@@ -137,7 +137,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=20, help="every k-th test image")
     parser.add_argument("--limit", type=int, default=500, help="at most so many images")
     parser.add_argument("--draws", type=int, default=100_000)
-    parser.add_argument("--peer-images", type=int, default=10, help="that the peers and the steps are timed on")
+    parser.add_argument("--peer-images", type=int, default=10, help="that the peers are timed on, in all rounds")
+    parser.add_argument("--step-images", type=int, default=4, help="that the steps are timed on, in each round")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--processes", type=int, help="default: as threads; 1 with a GPU")
@@ -146,8 +147,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--table-step", choices=STEPS, help="whose form makes the peers' table (default: in float32)")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
-    if chosen.peer_images > chosen.limit:
-        parser.error(f"--peer-images is {chosen.peer_images}; it must be at most --limit, {chosen.limit}")
+    for name in ("peer_images", "step_images"):
+        if (value := getattr(chosen, name)) > chosen.limit:
+            parser.error(f"--{name.replace('_', '-')} is {value}; it must be at most --limit, {chosen.limit}")
     chosen.model = chosen.model / "model.safetensors" if chosen.model.is_dir() else chosen.model
     chosen.processes = chosen.processes or (chosen.threads if chosen.device == "cpu" else 1)
     return chosen
