@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
+from time import sleep
 
 import torch
 
 from gambeson.allocator import keep_freed_memory
-from gambeson.engines import SLICE, Batch, Judge, Judged, Take, judged, parcel
+from gambeson.engines import PATIENCE, SLICE, Batch, Judge, Judged, Take, judged, parcel
 from gambeson.errors import RunError, UserError
 from gambeson.machine import share_cores
 
@@ -118,6 +119,7 @@ class _Waiting:
 
 
 _own: Judge | Exception  # a worker's judge, unpacked once, or why it could not be
+_leaving = Event()  # of a worker
 
 
 def _begin(sent: bytes, threads: int, workers: int, alive: Connection, gpus: "SimpleQueue[str | None]") -> None:
@@ -142,7 +144,10 @@ def _visible_gpus() -> list[str]:
 
 
 def _leave_when_closed(alive: Connection) -> None:
+    """Between two calls of the model, if that is soon: the parent would wait for ever for the rest of a torn answer."""
     alive.poll(None)
+    _leaving.set()
+    sleep(PATIENCE)
     os._exit(1)
 
 
@@ -150,4 +155,4 @@ def _judge(batch: bytes, slice_seconds: float) -> Judged:
     """Of bytes: tensors would be sent as open files in shared memory, which a worker that dies leaves behind."""
     if isinstance(_own, Exception):
         raise UserError(f"a worker cannot rebuild the model ({type(_own).__name__}: {_own}); use one worker")
-    return judged(_own, pickle.loads(batch), slice_seconds)
+    return judged(_own, pickle.loads(batch), slice_seconds, _leaving.is_set)

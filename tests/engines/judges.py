@@ -178,6 +178,10 @@ def sleep_long(rows: list[int]) -> None:
     time.sleep(60 * (0 not in rows))
 
 
+def large(size: int, over: Over) -> bytes:
+    return bytes(size)
+
+
 def refuse_seven(rows: list[int]) -> None:
     if 7 in rows:
         raise UserError("image 7 is a picture of nothing")

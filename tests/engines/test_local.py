@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from itertools import count
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -23,6 +25,7 @@ from judges import (
     WaitForTheOthers,
     batches,
     counted_down,
+    large,
     refuse_seven,
     sleep_long,
     squares,
@@ -132,6 +135,18 @@ def test_an_abandoned_evaluation_leaves_no_process() -> None:
     assert next(judged).number == 0
     judged.close()
     assert multiprocessing.active_children() == []
+
+
+def test_an_abandoned_evaluation_does_not_wait_for_the_rest_of_an_answer() -> None:
+    """Two workers are writing large answers all the time when they have to leave."""
+    numbers = count()
+    judged = Local(2)(large, lambda workers: Batch(next(numbers), 20_000_000))
+    for _ in range(4):
+        next(judged)
+    closing = Thread(target=judged.close, daemon=True)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive()
 
 
 def test_what_cannot_be_sent_is_refused_before_anything_starts() -> None:
