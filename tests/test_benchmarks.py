@@ -105,7 +105,20 @@ def test_the_whole_benchmark_and_going_on(tmp_path: Path, monkeypatch: pytest.Mo
     short = ["--set", "train.epochs=1", "--set", "train.ratio_steps=0"]
     run(["", "-m", "gambeson", "train", "digits-noisy", *short, "--out", str(model)])
     words = ["certify.py", str(model), "--data", "digits", "--sigma", "0.25", "--radii", "0,0.25", "--every", "10"]
-    words += ["--limit", "12", "--draws", "500", "--peer-images", "4", "--threads", "1", "--seconds", "0.01"]
+    words += [
+        "--limit",
+        "12",
+        "--draws",
+        "500",
+        "--peer-images",
+        "4",
+        "--step-images",
+        "3",
+        "--threads",
+        "1",
+        "--seconds",
+        "0.01",
+    ]
     monkeypatch.setattr(certify, "timed", run)
     monkeypatch.setattr(sys, "argv", [*words, "--out", str(out)])
     certify.main()
@@ -115,7 +128,7 @@ def test_the_whole_benchmark_and_going_on(tmp_path: Path, monkeypatch: pytest.Mo
         assert sides[name]["budget"] == "fixed"
         assert {image["draws"] for image in sides[name]["images"]} == {600}
     assert sides["grid 0"]["budget"]["radii"] == [0, 0.25]
-    assert [len(sides[name]["images"]) for name in ("grid 1", "table", "bf16 0", "published 1")] == [12, 12, 2, 2]
+    assert [len(sides[name]["images"]) for name in ("grid 1", "table", "bf16 0", "published 1")] == [12, 12, 3, 2]
     for name, factors in found["factors"].items():
         assert factors["together"] == pytest.approx(found["times"]["published"][name])
         assert prod(factors.values()) == pytest.approx(factors["together"] ** 2)
