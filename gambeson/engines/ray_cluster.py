@@ -77,14 +77,14 @@ class RayCluster:
                     open_.add(batch.number)
                 if not open_:
                     return
+                if len(running) < workers and (slow := _alone(running, open_)):
+                    running[task.remote(*common, slice_seconds, slow)] = slow
                 for finished in _done(list(running)):
                     number = running.pop(finished).number
                     if number in open_:
                         found = ray.get(finished)
                         open_.remove(number)
                         yield found
-                if len(running) < room and (slow := _alone(running, open_)):
-                    running[task.remote(*common, slice_seconds, slow)] = slow
         except RayTaskError as error:
             raise error.cause or error from None
         except RayError as error:

@@ -12,6 +12,7 @@ from judges import (
     CountDown,
     DieOnce,
     HangOnNode,
+    Remember,
     SlowOnce,
     Squares,
     WaitForCompany,
@@ -21,7 +22,7 @@ from judges import (
     squares,
 )
 
-from gambeson.engines import ray_cluster
+from gambeson.engines import Batch, ray_cluster
 from gambeson.engines.ray_cluster import RayCluster
 from gambeson.errors import UserError
 from gambeson.inference import Form
@@ -51,6 +52,14 @@ def test_what_is_judged_is_what_is_judged_here_on_both_nodes(cluster, tmp_path: 
 def test_a_dead_workers_batches_are_done_again(cluster, tmp_path: Path) -> None:
     assert squares(RayCluster(FORM, cluster.address)(Squares(DieOnce(tmp_path / "died")), batches())) == EXPECTED
     assert (tmp_path / "died").exists()
+
+
+def test_nothing_is_tried_twice_while_something_waits(cluster, tmp_path: Path) -> None:
+    """Then the last two may be, by whoever is idle."""
+    left = [Batch(number, [number]) for number in range(20)]
+    found = RayCluster(FORM, cluster.address)(Squares(Remember(tmp_path)), lambda workers: left.pop() if left else None)
+    assert len(list(found)) == 20
+    assert 20 <= len(list(tmp_path.iterdir())) <= 22
 
 
 def test_a_straggler_is_overtaken_by_a_second_try(cluster, tmp_path: Path) -> None:
