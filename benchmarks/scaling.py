@@ -37,7 +37,8 @@ from gambeson.partial import Partial
 from gambeson.sampling import Counts
 from gambeson.schema import check_record
 
-SLICES, SEVERAL, WORKERS = 1_000, 8, os.cpu_count() or 1
+SLICES = 4_000  # several times as many as are at work: Ray gives back, and is given, many at once
+ROUNDS, SEVERAL, WORKERS = 3, 8, os.cpu_count() or 1
 SIDE, CLASSES = 224, 1_000
 PIXELS = 3 * SIDE * SIDE
 # ImageNet's validation set by 1,000 GPUs. Draws a second is an assumption, to be replaced by one's own measurement.
@@ -183,9 +184,12 @@ def main() -> None:
     engines: dict[str, tuple[Engine, int]] = {
         "in this process": (here, 1), "local": (Local(WORKERS), WORKERS), "ray": (cluster, GPUS)
     }  # fmt: skip
+    tried = [{name: [cost(*engine, company) for company in (1, SEVERAL)] for name, engine in engines.items()}
+             for _ in range(ROUNDS)]  # fmt: skip
+    # The quickest: what a round took longer was somebody else's.
     measured = {
-        name: [cost(engine, company, at_once) for company in (1, COMPANY)]
-        for name, (engine, at_once) in engines.items()
+        name: [min((found[name][at] for found in tried), key=lambda one: one.slice) for at in (0, 1)]
+        for name in engines
     }
     writing = record_seconds()
     rows = [
@@ -194,7 +198,7 @@ def main() -> None:
             "slices at work": engines[name][1],
             "start, seconds": round(one.start, 2),
             "a slice of one image, milliseconds": round(1e3 * one.slice, 2),
-            f"of {SEVERAL} images": round(1e3 * of_slice(one, several, SEVERAL), 2),
+            f"of {SEVERAL} images, milliseconds": round(1e3 * several.slice, 2),
             "a record, milliseconds": round(1e3 * writing, 2),
         }
         for name, (one, several) in measured.items()
