@@ -32,6 +32,7 @@ from gambeson.allocator import keep_freed_memory
 from gambeson.inference import Dtype, Form, Served, serve
 from gambeson.inference.trial import Asked, choose
 from gambeson.keys import stream
+from gambeson.machine import share_cores
 from gambeson.models import load
 from gambeson.noise import lattice, parse
 from gambeson.records import Run
@@ -68,6 +69,7 @@ def noise_rate(shape: Shape, draws: int) -> float:
 def begin(everybody: Barrier) -> None:
     global ready
     ready = everybody
+    share_cores(everybody.parties)  # as the workers of an engine do: none draws its noise on another's core
     keep_freed_memory()
 
 
