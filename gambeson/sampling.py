@@ -29,6 +29,9 @@ from gambeson.scores import score_bins_of
 from gambeson.stats import score_bins
 
 BLOCK = 100
+# So many values of noise are drawn at once, for several calls of a small model, and their answers are counted together:
+# code and tables that a call drives out of the caches come back once for all of them.
+BURST = 2**21
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,28 +109,36 @@ def counts(
     """
     if not requests:
         return []
-    device = served.form.device
+    device, batch = served.form.device, served.form.batch
     total = torch.zeros(len(requests) * (classes + 1), dtype=torch.int64, device=device)
     drawn = np.zeros(len(requests), np.int64)
     wanted = any(request.score is not None for request in requests)
     scores = torch.zeros((len(requests) if wanted else 0, score_bins.BINS), dtype=torch.int64, device=device)
     named = torch.tensor([request.score or 0 for request in requests], device=device)
-    images = served.form.zeros(tuple(requests[0].image.shape))
-    calls = _calls(requests, noise, served.form.batch, served.positions == "mixture")
-    with served.form.threads_set(), _ahead(calls, served.form) as start:
+    calls = min(BURST // (batch * requests[0].image.numel()), sum(request.draws for request in requests) // batch)
+    images = served.form.zeros(tuple(requests[0].image.shape), max(1, calls))
+    exact = images if images.dtype == torch.float32 else torch.zeros_like(images, dtype=torch.float32)
+    bursts = _bursts(requests, noise, len(images), batch if served.positions == "mixture" else None)
+    stop = False
+    with served.form.threads_set(), _ahead(bursts, served.form) as start:
         coming = start()
-        while (call := coming()) is not None:
+        while not stop and (burst := coming()) is not None:
             # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.
-            torch.div(torch.from_numpy(call.cells).to(device), noise.unit, out=images)
+            exact.copy_(torch.from_numpy(burst.cells).to(device))
+            images.copy_(exact.div_(noise.unit))
             coming = start()  # from here on `cells` is written again
-            logits = served(images)[call.first : call.first + len(call.owner)]
-            owner = torch.from_numpy(call.owner).to(device, non_blocking=True)
+            answers, end = [], burst.first + len(burst.owner)
+            for at in range(0, end, batch):
+                answers.append(served(images[at : at + batch]))
+                if stop := over():
+                    break
+            logits = torch.cat(answers)[burst.first : end]
+            known = burst.owner[: len(logits)]
+            owner = torch.from_numpy(known).to(device, non_blocking=True)
             _add_votes(total, logits, owner, classes)
             if wanted:
                 _add_scores(scores, logits, owner, named)
-            drawn += np.bincount(call.owner, minlength=len(requests))
-            if over():
-                break
+            drawn += np.bincount(known, minlength=len(requests))
     table = total.reshape(len(requests), classes + 1)[:, :classes].cpu().numpy()
     found = [Counts(row, draws) for row, draws in zip(table, drawn.tolist(), strict=True)]
     if not wanted:
@@ -143,58 +154,60 @@ def to_lattice(pixels: Tensor, levels: int) -> Tensor:
     return (pixels.double() * levels).round().to(torch.int32)
 
 
-class _Call(NamedTuple):
-    cells: NDArray[np.signedinteger]  # noisy images (batch, C, H, W), rows beyond the owners' unspecified; one array
+class _Burst(NamedTuple):
+    cells: NDArray[np.signedinteger]  # noisy images (rows, C, H, W), beyond the owners' unspecified; one array
     owner: NDArray[np.int64]  # per row from `first` on: the number of its request
     first: int
 
 
-def _calls(requests: Sequence[Request], noise: Lattice, batch: int, apart: bool) -> Iterator[_Call]:
-    """All draws of all requests, one after another, in calls of `batch` rows, of which some may have no owner.
+def _bursts(requests: Sequence[Request], noise: Lattice, rows: int, apart: int | None) -> Iterator[_Burst]:
+    """All draws of all requests, one after another, so many rows at a time, of which some may have no owner.
 
-    apart: no two requests in a call, and draw j in row j mod batch.
+    apart: the rows of a call, where no two requests may be in one, and draw j is in row j mod `apart`.
     """
-    cells = np.zeros((batch, *requests[0].image.shape), noise.dtype)
-    owner = np.zeros(batch, np.int64)
+    channels, height, width = requests[0].image.shape
+    # As the noise is drawn and most models read: the channels of a pixel side by side.
+    cells = np.zeros((rows, height, width, channels), noise.dtype).transpose(0, 3, 1, 2)
+    owner = np.zeros(rows, np.int64)
     first = filled = 0
     last = -1
     for number, noisy in _blocks(requests, noise):
         if apart and number != last:
             if filled > first:
-                yield _Call(cells, owner[first:filled].copy(), first)
-            last, first = number, requests[number].first % batch
+                yield _Burst(cells, owner[first:filled].copy(), first)
+            last, first = number, requests[number].first % apart
             filled = first
         while len(noisy):
-            taken = min(batch - filled, len(noisy))
+            taken = min(rows - filled, len(noisy))
             cells[filled : filled + taken] = noisy[:taken]
             owner[filled : filled + taken] = number
             noisy, filled = noisy[taken:], filled + taken
-            if filled == batch:
-                yield _Call(cells, owner[first:].copy(), first)
+            if filled == rows:
+                yield _Burst(cells, owner[first:].copy(), first)
                 first = filled = 0
     if filled > first:
-        yield _Call(cells, owner[first:filled].copy(), first)
+        yield _Burst(cells, owner[first:filled].copy(), first)
 
 
 @contextmanager
-def _ahead(calls: Iterator[_Call], form: Form) -> Iterator[Callable[[], Callable[[], _Call | None]]]:
-    """Starts the next call's noise; what that returns waits for it. A thread draws it while the model is busy, where
+def _ahead(bursts: Iterator[_Burst], form: Form) -> Iterator[Callable[[], Callable[[], _Burst | None]]]:
+    """Starts the next burst's noise; what that returns waits for it. A thread draws it while the model is busy, where
     the model leaves a core free: sharing one of its own would make all the others wait for it.
     """
     if form.device == "cpu" and form.threads >= cores():
-        yield lambda: partial(next, calls, None)
+        yield lambda: partial(next, bursts, None)
     else:
         with ThreadPoolExecutor(1) as thread:
-            yield lambda: thread.submit(next, calls, None).result
+            yield lambda: thread.submit(next, bursts, None).result
 
 
 def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[tuple[int, NDArray[np.signedinteger]]]:
     """Noisy images as lattice integers, (n, C, H, W) with n <= BLOCK, and the number of the request they are for."""
     for number, request in enumerate(requests):
-        pixels = request.image.cpu().numpy()
+        pixels = request.image.permute(1, 2, 0).cpu().numpy()
         if pixels.min(initial=0) < 0 or pixels.max(initial=0) > noise.levels:
             raise UserError(f"the image has cells {pixels.min()}..{pixels.max()}; they must be in 0..{noise.levels}")
-        pixels = pixels.astype(noise.dtype)
+        pixels = pixels.astype(noise.dtype, order="C").transpose(2, 0, 1)
         at, end = request.first, request.first + request.draws
         while at < end:
             noisy = noise.block(pixels, request.key, at // BLOCK, BLOCK)[at % BLOCK :][: end - at]

@@ -219,7 +219,8 @@ def test_one_cast_to_bfloat16_gives_the_bits_of_two(scale: float, memory: str) -
     model, shape = serve(Keep(), Form("bfloat16", memory, 100, torch.get_num_threads(), "cpu")), (3, 8, 8)
     noise, pixels = lattice(parse(f"gaussian:{scale}"), LEVELS), torch.randint(0, LEVELS + 1, shape)
     count(model, pixels, noise=noise, draws=100, key=("cast",), classes=CLASSES)
-    cells = torch.from_numpy(noise.sample((BLOCK, *shape), stream("cast", 0))).int() + pixels
+    by_pixel = torch.from_numpy(noise.sample((BLOCK, 8, 8, 3), stream("cast", 0)))
+    cells = by_pixel.permute(0, 3, 1, 2).int() + pixels
     assert kept[0].dtype == torch.bfloat16
     assert torch.equal(kept[0], (cells.float() / LEVELS).bfloat16())
 
@@ -319,18 +320,43 @@ def test_memory_does_not_grow_with_draws_large() -> None:
 def test_blocks_that_followed_the_batch_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant: one stream cut into batches instead of whole blocks."""
 
-    def cut(requests, noise, batch, apart):
+    def cut(requests, noise, rows, apart):
         (request,) = requests
-        for start in range(0, request.draws, batch):
-            rows = min(batch, request.draws - start)
-            sampled = noise.sample((rows, *request.image.shape), stream(*request.key, start))
-            cells = np.zeros((batch, *request.image.shape), np.int16)
-            cells[:rows] = sampled + request.image.numpy()
-            yield sampling._Call(cells, np.zeros(rows, np.int64), 0)
+        for start in range(0, request.draws, rows):
+            here = min(rows, request.draws - start)
+            sampled = noise.sample((here, *request.image.shape), stream(*request.key, start))
+            cells = np.zeros((rows, *request.image.shape), np.int16)
+            cells[:here] = sampled + request.image.numpy()
+            yield sampling._Burst(cells, np.zeros(here, np.int64), 0)
 
-    monkeypatch.setattr(sampling, "_calls", cut)
+    monkeypatch.setattr(sampling, "_bursts", cut)
     with pytest.raises(AssertionError):
         test_the_batch_size_does_not_change_the_noise(700)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 4, 100])
+@pytest.mark.parametrize("positions", ["alike", "mixture"])
+def test_a_slice_ends_after_any_call_of_a_burst(calls: int, positions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted until then, and the calls, are the same whether noise is made for one call or for all of them."""
+    requests = [sampling.Request(image(n), ("burst", n), draws, first) for n, (draws, first) in enumerate(
+        [(130, 0), (50, 70), (700, 0)])]  # fmt: skip
+    found = []
+    for burst in (1, 3 * 100 * 16, 2**21):
+        monkeypatch.setattr(sampling, "BURST", burst)
+        left = iter(range(calls))
+        model = serve(exact, Form("float32", "contiguous", 100, torch.get_num_threads()), positions)
+        counted = sampling.counts(
+            model, requests, noise=GRID, classes=CLASSES, over=lambda left=left: next(left) == calls - 1
+        )  # fmt: skip
+        found.append([(one.draws, one.classes.tolist()) for one in counted])
+    assert found[0] == found[1] == found[2]
+    seen = [draws for draws, _ in found[0]]
+    if calls == 100:
+        assert seen == [130, 50, 700]
+    elif positions == "alike":
+        assert sum(seen) == 100 * calls
+    else:  # 130 in two calls, 50 from row 70 on in the next two
+        assert seen == [[100, 0, 0], [130, 0, 0], [130, 30, 0], [130, 50, 0]][calls - 1]
 
 
 def row_by_row(images: Tensor) -> Tensor:

@@ -44,9 +44,9 @@ class Form:
         threads = f"{self.threads} thread" + "s" * (self.threads > 1)
         return ", ".join([self.dtype, self.memory, *extras, f"{self.batch} images a call", threads, self.device])
 
-    def zeros(self, shape: tuple[int, ...]) -> Tensor:
-        """A call's images, to be filled: (batch, *shape) in the format that the model computes in."""
-        zeros = torch.zeros(self.batch, *shape, dtype=getattr(torch, self.dtype), device=self.device)
+    def zeros(self, shape: tuple[int, ...], calls: int = 1) -> Tensor:
+        """So many calls' images, to be filled: (calls * batch, *shape) in the format that the model computes in."""
+        zeros = torch.zeros(calls * self.batch, *shape, dtype=getattr(torch, self.dtype), device=self.device)
         return zeros.contiguous(memory_format=self.layout)
 
     @contextmanager

@@ -54,7 +54,9 @@ class Additive:
     def block(
         self, pixels: NDArray[np.signedinteger], key: tuple[Part, ...], number: int, size: int
     ) -> NDArray[np.signedinteger]:
-        cells = self.sample((size, *pixels.shape), stream(*key, number))
+        """Drawn pixel by pixel, the values of a pixel's channels side by side in memory, as in `sampling`."""
+        channels, height, width = pixels.shape
+        cells = self.sample((size, height, width, channels), stream(*key, number)).transpose(0, 3, 1, 2)
         cells += pixels
         return cells
 
@@ -66,7 +68,8 @@ class Additive:
         bits = generator.integers(0, 2**64, size=ceil(count / 4), dtype=np.uint64).view(np.uint16)[:count]
         position = np.empty(count, self.first.dtype)
         for at in range(0, count, SLICE):
-            position[at : at + SLICE] = self.first.take(bits[at : at + SLICE])
+            # All 16-bit numbers are in the table; of NumPy's ways to see to that, this is the quickest.
+            self.first.take(bits[at : at + SLICE], mode="wrap", out=position[at : at + SLICE])
         undecided = np.flatnonzero(position < 0)
         more = generator.integers(0, 1 << (BITS - FIRST), size=undecided.size, dtype=np.int64)
         full = (bits.take(undecided).astype(np.int64) << (BITS - FIRST)) | more
