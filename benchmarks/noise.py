@@ -21,9 +21,9 @@ import torch
 from _written import markdown, origin
 
 from gambeson.allocator import keep_freed_memory
+from gambeson.bursts import BLOCK
 from gambeson.keys import stream
 from gambeson.noise import lattice, parse
-from gambeson.sampling import BLOCK
 
 NOISES = ("gaussian:0.25", "gaussian:0.5", "gaussian:1", "laplace:0.5", "uniform:0.5")
 SHAPES = {"MNIST": (1, 28, 28), "CIFAR-10": (3, 32, 32)}

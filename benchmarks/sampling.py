@@ -29,6 +29,7 @@ import torch
 from _written import markdown, origin
 
 from gambeson.allocator import keep_freed_memory
+from gambeson.bursts import BLOCK
 from gambeson.inference import Dtype, Form, Served, serve
 from gambeson.inference.trial import Asked, choose
 from gambeson.keys import stream
@@ -36,7 +37,7 @@ from gambeson.machine import share_cores
 from gambeson.models import load
 from gambeson.noise import lattice, parse
 from gambeson.records import Run
-from gambeson.sampling import BLOCK, count
+from gambeson.sampling import count
 from gambeson.training.cost import peak_memory
 
 CORES = len(os.sched_getaffinity(0))
@@ -77,7 +78,8 @@ def turns(served: Served, shape: Shape, seconds: float, rounds: int) -> dict[str
     """Rates of this process, which begins each turn together with the others."""
     with served.form.threads_set():
         plain_rate(served, shape, seconds)  # warm up
-        draws = max(served.form.batch, int(plain_rate(served, shape, seconds) * seconds))
+        calls = max(1, round(plain_rate(served, shape, seconds) * seconds / served.form.batch))
+        draws = calls * served.form.batch
         answer = torch.rand(served.form.batch, 10)
         sides = {
             "plain": partial(plain_rate, served, shape, seconds),

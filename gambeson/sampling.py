@@ -1,37 +1,27 @@
 """The only Monte Carlo loop: count the classes that a model gives to noisy copies of images.
 
-Integer counts only (of classes, of scores in bins): memory does not grow with `draws`. Noise comes in blocks of a
-fixed number of draws, each generated whole from its own key, so that batch size, order, company and resuming cannot
-change which noise an image sees. Several requests share calls of the served model, so that small requests do not waste
-large batches. Where the row of a call changes the logits, a request has calls of its own and draw j is in row j mod
-batch, always, so that whole calls fill all rows equally often. The loop knows nothing of stages; its callers give the
-selection and the estimation of an image different keys (`gambeson.smoothed`).
+Integer counts only (of classes, of scores in bins): memory does not grow with `draws`. Several requests share calls of
+the served model, so that small requests do not waste large batches. Where the row of a call changes the logits, a
+request has calls of its own and draw j is in row j mod batch, always, so that whole calls fill all rows equally often.
+The loop knows nothing of stages; its callers give the selection and the estimation of an image different keys
+(`gambeson.smoothed`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gambeson.bursts import Request, ahead, calls_at_once
 from gambeson.errors import UserError
-from gambeson.inference import Form, Served
+from gambeson.inference import Served
 from gambeson.keys import Part
-from gambeson.machine import cores
 from gambeson.noise import Lattice
 from gambeson.scores import score_bins_of
 from gambeson.stats import score_bins
-
-BLOCK = 100
-# So many values of noise are drawn at once, for several calls of a small model, and their answers are counted together:
-# code and tables that a call drives out of the caches come back once for all of them.
-BURST = 2**21
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,26 +43,6 @@ class Counts:
     def __add__(self, other: "Counts") -> "Counts":
         scores = None if self.scores is None or other.scores is None else self.scores + other.scores
         return Counts(self.classes + other.classes, self.draws + other.draws, scores)
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """Draws `first` .. `first + draws` of the stream of `key`, around one image.
-
-    image: integers (C, H, W) on the lattice (pixel * levels; any integer type). key: what the draws are for; block b of
-    the noise is generated from (*key, b). score: the class whose scores are counted beside the votes.
-    """
-
-    image: Tensor
-    key: tuple[Part, ...]
-    draws: int
-    first: int = 0
-    score: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.image.is_floating_point() or self.image.dim() != 3:
-            found = f"{self.image.dtype} {tuple(self.image.shape)}"
-            raise UserError(f"the image is {found}; count wants lattice integers (C, H, W)")
 
 
 def count(
@@ -115,12 +85,12 @@ def counts(
     wanted = any(request.score is not None for request in requests)
     scores = torch.zeros((len(requests) if wanted else 0, score_bins.BINS), dtype=torch.int64, device=device)
     named = torch.tensor([request.score or 0 for request in requests], device=device)
-    calls = min(BURST // (batch * requests[0].image.numel()), sum(request.draws for request in requests) // batch)
-    images = served.form.zeros(tuple(requests[0].image.shape), max(1, calls))
+    calls = calls_at_once(requests, batch)
+    images = served.form.zeros(tuple(requests[0].image.shape), calls)
     exact = images if images.dtype == torch.float32 else torch.zeros_like(images, dtype=torch.float32)
-    bursts = _bursts(requests, noise, len(images), batch if served.positions == "mixture" else None)
+    drawing = ahead(requests, noise, served.form, calls=calls, apart=served.positions == "mixture")
     stop = False
-    with served.form.threads_set(), _ahead(bursts, served.form) as start:
+    with served.form.threads_set(), drawing as start:
         coming = start()
         while not stop and (burst := coming()) is not None:
             # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.
@@ -152,67 +122,6 @@ def to_lattice(pixels: Tensor, levels: int) -> Tensor:
     given.
     """
     return (pixels.double() * levels).round().to(torch.int32)
-
-
-class _Burst(NamedTuple):
-    cells: NDArray[np.signedinteger]  # noisy images (rows, C, H, W), beyond the owners' unspecified; one array
-    owner: NDArray[np.int64]  # per row from `first` on: the number of its request
-    first: int
-
-
-def _bursts(requests: Sequence[Request], noise: Lattice, rows: int, apart: int | None) -> Iterator[_Burst]:
-    """All draws of all requests, one after another, so many rows at a time, of which some may have no owner.
-
-    apart: the rows of a call, where no two requests may be in one, and draw j is in row j mod `apart`.
-    """
-    channels, height, width = requests[0].image.shape
-    # As the noise is drawn and most models read: the channels of a pixel side by side.
-    cells = np.zeros((rows, height, width, channels), noise.dtype).transpose(0, 3, 1, 2)
-    owner = np.zeros(rows, np.int64)
-    first = filled = 0
-    last = -1
-    for number, noisy in _blocks(requests, noise):
-        if apart and number != last:
-            if filled > first:
-                yield _Burst(cells, owner[first:filled].copy(), first)
-            last, first = number, requests[number].first % apart
-            filled = first
-        while len(noisy):
-            taken = min(rows - filled, len(noisy))
-            cells[filled : filled + taken] = noisy[:taken]
-            owner[filled : filled + taken] = number
-            noisy, filled = noisy[taken:], filled + taken
-            if filled == rows:
-                yield _Burst(cells, owner[first:].copy(), first)
-                first = filled = 0
-    if filled > first:
-        yield _Burst(cells, owner[first:filled].copy(), first)
-
-
-@contextmanager
-def _ahead(bursts: Iterator[_Burst], form: Form) -> Iterator[Callable[[], Callable[[], _Burst | None]]]:
-    """Starts the next burst's noise; what that returns waits for it. A thread draws it while the model is busy, where
-    the model leaves a core free: sharing one of its own would make all the others wait for it.
-    """
-    if form.device == "cpu" and form.threads >= cores():
-        yield lambda: partial(next, bursts, None)
-    else:
-        with ThreadPoolExecutor(1) as thread:
-            yield lambda: thread.submit(next, bursts, None).result
-
-
-def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[tuple[int, NDArray[np.signedinteger]]]:
-    """Noisy images as lattice integers, (n, C, H, W) with n <= BLOCK, and the number of the request they are for."""
-    for number, request in enumerate(requests):
-        pixels = request.image.permute(1, 2, 0).cpu().numpy()
-        if pixels.min(initial=0) < 0 or pixels.max(initial=0) > noise.levels:
-            raise UserError(f"the image has cells {pixels.min()}..{pixels.max()}; they must be in 0..{noise.levels}")
-        pixels = pixels.astype(noise.dtype, order="C").transpose(2, 0, 1)
-        at, end = request.first, request.first + request.draws
-        while at < end:
-            noisy = noise.block(pixels, request.key, at // BLOCK, BLOCK)[at % BLOCK :][: end - at]
-            at += len(noisy)
-            yield number, noisy
 
 
 def _add_votes(total: Tensor, logits: Tensor, owner: Tensor, classes: int) -> None:

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gambeson import sampling
+from gambeson import bursts, sampling
+from gambeson.bursts import BLOCK, Request
 from gambeson.errors import UserError
 from gambeson.inference import Form, Served, serve
 from gambeson.keys import stream
 from gambeson.noise import lattice, parse
-from gambeson.sampling import BLOCK, Counts, count, to_lattice
+from gambeson.sampling import Counts, count, to_lattice
 from gambeson.stats import score_bins
 
 LEVELS, SHAPE, CLASSES = 255, (1, 4, 4), 3
@@ -66,6 +67,22 @@ def test_threads_do_not_change_the_noise() -> None:
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("cores", [1, 2, 5])
+@pytest.mark.parametrize("burst", [1, 2**21])
+def test_who_draws_does_not_change_the_noise(cores: int, burst: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One core draws while the model waits, the second while it is busy, and more of them share the blocks."""
+    expected = [0] * CLASSES
+    for number in range(8):
+        cells = torch.from_numpy(GRID.sample((BLOCK, *SHAPE), stream(0, "test", 7, number)))
+        for winner in exact((image() + cells) / LEVELS).argmax(1).tolist():
+            expected[winner] += 1
+    monkeypatch.setattr(bursts, "cores", lambda: cores)
+    monkeypatch.setattr(bursts, "BURST", burst)
+    one = serve(exact, Form("float32", "contiguous", 70, 1, "cpu"))
+    found = count(one, image(), noise=GRID, draws=800, key=(0, "test", 7), classes=CLASSES)
+    assert found.classes.tolist() == expected
+
+
 def test_more_draws_continue_the_same_stream() -> None:
     """So that an image's first 700 draws are the same whether 700 or 1500 are asked for."""
     seen: dict[int, list[Tensor]] = {700: [], 1500: []}
@@ -109,7 +126,7 @@ def test_scores_are_those_of_a_plain_loop_and_leave_the_votes_alone(batch: int) 
     for offsets in torch.from_numpy(noise):
         score = soft(((image() + offsets) / LEVELS)[None]).double().softmax(1)[0]
         expected[np.searchsorted(misses, float(score[[0, 2]].sum()) * (1 + 1e-9))] += 1
-    request = sampling.Request(image(), (0, "test", 7), 250, score=1)
+    request = Request(image(), (0, "test", 7), 250, score=1)
     (found,) = sampling.counts(served(soft, batch), [request], noise=GRID, classes=CLASSES)
     assert found.scores is not None
     assert np.array_equal(found.scores, expected)
@@ -120,7 +137,7 @@ def test_scores_are_those_of_a_plain_loop_and_leave_the_votes_alone(batch: int) 
 @pytest.mark.parametrize("batch", [100, 130])
 def test_requests_with_and_without_scores_share_calls(batch: int) -> None:
     asked = [(0, 130, 2), (1, 50, None), (2, 700, 0), (3, 99, 2)]
-    requests = [sampling.Request(image(n), ("company", n), draws, 0, score) for n, draws, score in asked]
+    requests = [Request(image(n), ("company", n), draws, 0, score) for n, draws, score in asked]
     together = sampling.counts(served(soft, batch), requests, noise=GRID, classes=CLASSES)
     for request, found in zip(requests, together, strict=True):
         (alone,) = sampling.counts(served(soft), [request], noise=GRID, classes=CLASSES)
@@ -132,7 +149,7 @@ def test_requests_with_and_without_scores_share_calls(batch: int) -> None:
 
 def test_scores_of_parts_add_up_to_those_of_the_whole() -> None:
     def run(draws: int, first: int) -> sampling.Counts:
-        request = sampling.Request(image(), ("parts",), draws, first, 0)
+        request = Request(image(), ("parts",), draws, first, 0)
         return sampling.counts(served(soft), [request], noise=GRID, classes=CLASSES)[0]
 
     whole, parts = run(800, 0), run(250, 0) + run(550, 250)
@@ -147,7 +164,7 @@ def test_a_draw_without_finite_logits_scores_nothing() -> None:
         logits[::4, 0] = float("nan")
         return logits
 
-    request = sampling.Request(image(), ("nan",), 1000, score=1)
+    request = Request(image(), ("nan",), 1000, score=1)
     (found,) = sampling.counts(served(broken, 100), [request], noise=GRID, classes=CLASSES)
     assert found.nonfinite == 250
     assert found.scores is not None
@@ -158,7 +175,7 @@ def test_a_draw_without_finite_logits_scores_nothing() -> None:
 @pytest.mark.parametrize("batch", [7, 200, 1000])
 def test_images_in_one_call_get_the_counts_that_they_get_alone(batch: int) -> None:
     requests = [
-        sampling.Request(image(n), ("company", n), draws, first)
+        Request(image(n), ("company", n), draws, first)
         for n, (draws, first) in enumerate([(130, 0), (1, 50), (700, 200), (99, 3)])
     ]
     together = sampling.counts(served(batch=batch), requests, noise=GRID, classes=CLASSES)
@@ -176,7 +193,7 @@ def test_requests_share_calls() -> None:
         calls.append(len(images))
         return exact(images)
 
-    requests = [sampling.Request(image(n), ("few", n), 100) for n in range(8)]
+    requests = [Request(image(n), ("few", n), 100) for n in range(8)]
     sampling.counts(served(counted, 400), requests, noise=GRID, classes=CLASSES)
     assert calls == [400, 400]
 
@@ -320,16 +337,16 @@ def test_memory_does_not_grow_with_draws_large() -> None:
 def test_blocks_that_followed_the_batch_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant: one stream cut into batches instead of whole blocks."""
 
-    def cut(requests, noise, rows, apart):
+    def cut(requests, noise, rows, hands, apart):
         (request,) = requests
         for start in range(0, request.draws, rows):
             here = min(rows, request.draws - start)
             sampled = noise.sample((here, *request.image.shape), stream(*request.key, start))
             cells = np.zeros((rows, *request.image.shape), np.int16)
             cells[:here] = sampled + request.image.numpy()
-            yield sampling._Burst(cells, np.zeros(here, np.int64), 0)
+            yield bursts.Burst(cells, np.zeros(here, np.int64), 0)
 
-    monkeypatch.setattr(sampling, "_bursts", cut)
+    monkeypatch.setattr(bursts, "_bursts", cut)
     with pytest.raises(AssertionError):
         test_the_batch_size_does_not_change_the_noise(700)
 
@@ -338,11 +355,11 @@ def test_blocks_that_followed_the_batch_would_be_noticed(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("positions", ["alike", "mixture"])
 def test_a_slice_ends_after_any_call_of_a_burst(calls: int, positions: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is counted until then, and the calls, are the same whether noise is made for one call or for all of them."""
-    requests = [sampling.Request(image(n), ("burst", n), draws, first) for n, (draws, first) in enumerate(
+    requests = [Request(image(n), ("burst", n), draws, first) for n, (draws, first) in enumerate(
         [(130, 0), (50, 70), (700, 0)])]  # fmt: skip
     found = []
     for burst in (1, 3 * 100 * 16, 2**21):
-        monkeypatch.setattr(sampling, "BURST", burst)
+        monkeypatch.setattr(bursts, "BURST", burst)
         left = iter(range(calls))
         model = serve(exact, Form("float32", "contiguous", 100, torch.get_num_threads()), positions)
         counted = sampling.counts(
@@ -368,7 +385,7 @@ def row_by_row(images: Tensor) -> Tensor:
 def test_where_rows_differ_every_image_fills_them_equally() -> None:
     """Ten images of 40 draws in calls of 20: together they would share the calls unevenly with one of 7 draws first."""
     mixture = serve(row_by_row, Form("float32", "contiguous", 20, torch.get_num_threads()), "mixture")
-    requests = [sampling.Request(image(n), ("mixture", n), draws) for n, draws in enumerate([7, *[40] * 10])]
+    requests = [Request(image(n), ("mixture", n), draws) for n, draws in enumerate([7, *[40] * 10])]
     first, *others = sampling.counts(mixture, requests, noise=GRID, classes=CLASSES)
     assert first.classes.tolist() == [4, 3, 0]
     assert [found.classes.tolist() for found in others] == [[20, 20, 0]] * 10

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from gambeson.bursts import BLOCK
 from gambeson.data import Pairs, examples
 from gambeson.engines import Over
 from gambeson.evaluation import procedures
@@ -15,7 +16,6 @@ from gambeson.evaluation.smoothing import smooth, unserved
 from gambeson.evaluation.work import Fields, Found, Work
 from gambeson.inference import Form
 from gambeson.keys import GENERATOR
-from gambeson.sampling import BLOCK
 from gambeson.smoothed.company import advance
 from gambeson.smoothed.hard import Smoothed
 from gambeson.types import Classifier

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc
 from torch import Tensor
 
+from gambeson.bursts import Request
 from gambeson.certificates import Certificate, applicable
 from gambeson.errors import UserError
 from gambeson.inference import Served
 from gambeson.keys import Part
 from gambeson.noise import Lattice
-from gambeson.sampling import Counts, Request, counts, to_lattice
+from gambeson.sampling import Counts, counts, to_lattice
 from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.stats import lower, top_and_rest
 

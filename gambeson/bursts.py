@@ -1,0 +1,149 @@
+"""Noisy images for the sampling loop, drawn in bursts while the model is busy.
+
+Noise comes in blocks of a fixed number of draws, each generated whole from its own key, so that batch size, order,
+company, threads and resuming cannot change which noise an image sees.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gambeson.errors import UserError
+from gambeson.inference import Form
+from gambeson.keys import Part
+from gambeson.machine import cores
+from gambeson.noise import Lattice
+
+BLOCK = 100
+# So many values of noise are drawn at once, for several calls of a small model, and their answers are counted together:
+# code and tables that a call drives out of the caches come back once for all of them.
+BURST = 2**21
+Cells = NDArray[np.signedinteger]  # noisy images on the lattice
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Draws `first` .. `first + draws` of the stream of `key`, around one image.
+
+    image: integers (C, H, W) on the lattice (pixel * levels; any integer type). key: what the draws are for; block b of
+    the noise is generated from (*key, b). score: the class whose scores are counted beside the votes.
+    """
+
+    image: Tensor
+    key: tuple[Part, ...]
+    draws: int
+    first: int = 0
+    score: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.image.is_floating_point() or self.image.dim() != 3:
+            found = f"{self.image.dtype} {tuple(self.image.shape)}"
+            raise UserError(f"the image is {found}; count wants lattice integers (C, H, W)")
+
+
+class Burst(NamedTuple):
+    """Noisy images, and the numbers of the requests that they are for."""
+
+    cells: Cells  # noisy images (rows, C, H, W), beyond the owners' unspecified; one array
+    owner: NDArray[np.int64]  # per row from `first` on: the number of its request
+    first: int
+
+
+def calls_at_once(requests: Sequence[Request], batch: int) -> int:
+    """How many calls of the model a burst is for, at least 1."""
+    total = sum(request.draws for request in requests)
+    return max(1, min(total, BURST // requests[0].image.numel()) // batch)
+
+
+@contextmanager
+def ahead(
+    requests: Sequence[Request], noise: Lattice, form: Form, *, calls: int, apart: bool
+) -> Iterator[Callable[[], Callable[[], Burst | None]]]:
+    """All draws of all requests, in bursts of so many calls. What this gives starts the next burst, which is written
+    over the one before; what that returns waits for it, and is None after the last.
+
+    It is drawn while the model is busy, where the model leaves a core free: sharing one of its own would make all the
+    others wait for it. apart: no two requests are in one call, and draw j is in row j mod batch.
+    """
+    # One core gives a GPU its work.
+    free = max(0, cores() - (form.threads if form.device == "cpu" else 1))
+    with closing(_bursts(requests, noise, calls * form.batch, free or cores(), form.batch if apart else None)) as drawn:
+        if free:
+            with ThreadPoolExecutor(1) as thread:
+                yield lambda: thread.submit(next, drawn, None).result
+        else:
+            yield lambda: partial(next, drawn, None)
+
+
+def _bursts(
+    requests: Sequence[Request], noise: Lattice, rows: int, hands: int, apart: int | None
+) -> Generator[Burst, None, None]:
+    """All draws of all requests, one after another, so many rows at a time, of which some may have no owner.
+
+    hands: threads that draw. apart: the rows of a call, where no two requests may be in one, and draw j is in row j mod
+    `apart`.
+    """
+    channels, height, width = requests[0].image.shape
+    # As the noise is drawn and most models read: the channels of a pixel side by side.
+    cells = np.zeros((rows, height, width, channels), noise.dtype).transpose(0, 3, 1, 2)
+    owner = np.zeros(rows, np.int64)
+    first = filled = 0
+    last = -1
+    for number, noisy in _blocks(requests, noise, hands):
+        if apart and number != last:
+            if filled > first:
+                yield Burst(cells, owner[first:filled].copy(), first)
+            last, first = number, requests[number].first % apart
+            filled = first
+        while len(noisy):
+            taken = min(rows - filled, len(noisy))
+            cells[filled : filled + taken] = noisy[:taken]
+            owner[filled : filled + taken] = number
+            noisy, filled = noisy[taken:], filled + taken
+            if filled == rows:
+                yield Burst(cells, owner[first:].copy(), first)
+                first = filled = 0
+    if filled > first:
+        yield Burst(cells, owner[first:filled].copy(), first)
+
+
+def _blocks(requests: Sequence[Request], noise: Lattice, hands: int) -> Iterator[tuple[int, Cells]]:
+    """Noisy images as lattice integers, (n, C, H, W) with n <= BLOCK, and the number of the request they are for, in
+    order, drawn by so many threads.
+    """
+    if hands == 1:
+        yield from (draw() for draw in _draws(requests, noise))
+        return
+    coming: deque[Future[tuple[int, Cells]]] = deque()
+    with ThreadPoolExecutor(hands) as threads:
+        for draw in _draws(requests, noise):
+            coming.append(threads.submit(draw))
+            if len(coming) > hands:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+def _draws(requests: Sequence[Request], noise: Lattice) -> Iterator[Callable[[], tuple[int, Cells]]]:
+    """What draws each block."""
+
+    def draw(number: int, pixels: Cells, block: int) -> tuple[int, Cells]:
+        request, start = requests[number], block * BLOCK
+        noisy = noise.block(pixels, request.key, block, BLOCK)
+        return number, noisy[max(0, request.first - start) : request.first + request.draws - start]
+
+    for number, request in enumerate(requests):
+        pixels = request.image.permute(1, 2, 0).cpu().numpy()
+        if pixels.min(initial=0) < 0 or pixels.max(initial=0) > noise.levels:
+            raise UserError(f"the image has cells {pixels.min()}..{pixels.max()}; they must be in 0..{noise.levels}")
+        pixels = pixels.astype(noise.dtype, order="C").transpose(2, 0, 1)
+        for block in range(request.first // BLOCK, -(-(request.first + request.draws) // BLOCK)):
+            yield partial(draw, number, pixels, block)
