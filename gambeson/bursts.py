@@ -4,10 +4,9 @@ Noise comes in blocks of a fixed number of draws, each generated whole from its 
 company, threads and resuming cannot change which noise an image sees.
 """
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -73,23 +72,18 @@ def ahead(
     It is drawn while the model is busy, where the model leaves a core free: sharing one of its own would make all the
     others wait for it. apart: no two requests are in one call, and draw j is in row j mod batch.
     """
-    # One core gives a GPU its work.
-    free = max(0, cores() - (form.threads if form.device == "cpu" else 1))
-    with closing(_bursts(requests, noise, calls * form.batch, free or cores(), form.batch if apart else None)) as drawn:
-        if free:
-            with ThreadPoolExecutor(1) as thread:
-                yield lambda: thread.submit(next, drawn, None).result
-        else:
-            yield lambda: partial(next, drawn, None)
+    bursts = _bursts(requests, noise, calls * form.batch, form.batch if apart else None)
+    if form.device == "cpu" and form.threads >= cores():
+        yield lambda: partial(next, bursts, None)
+    else:
+        with ThreadPoolExecutor(1) as thread:
+            yield lambda: thread.submit(next, bursts, None).result
 
 
-def _bursts(
-    requests: Sequence[Request], noise: Lattice, rows: int, hands: int, apart: int | None
-) -> Generator[Burst, None, None]:
+def _bursts(requests: Sequence[Request], noise: Lattice, rows: int, apart: int | None) -> Iterator[Burst]:
     """All draws of all requests, one after another, so many rows at a time, of which some may have no owner.
 
-    hands: threads that draw. apart: the rows of a call, where no two requests may be in one, and draw j is in row j mod
-    `apart`.
+    apart: the rows of a call, where no two requests may be in one, and draw j is in row j mod `apart`.
     """
     channels, height, width = requests[0].image.shape
     # As the noise is drawn and most models read: the channels of a pixel side by side.
@@ -97,7 +91,7 @@ def _bursts(
     owner = np.zeros(rows, np.int64)
     first = filled = 0
     last = -1
-    for number, noisy in _blocks(requests, noise, hands):
+    for number, noisy in _blocks(requests, noise):
         if apart and number != last:
             if filled > first:
                 yield Burst(cells, owner[first:filled].copy(), first)
@@ -115,35 +109,15 @@ def _bursts(
         yield Burst(cells, owner[first:filled].copy(), first)
 
 
-def _blocks(requests: Sequence[Request], noise: Lattice, hands: int) -> Iterator[tuple[int, Cells]]:
-    """Noisy images as lattice integers, (n, C, H, W) with n <= BLOCK, and the number of the request they are for, in
-    order, drawn by so many threads.
-    """
-    if hands == 1:
-        yield from (draw() for draw in _draws(requests, noise))
-        return
-    coming: deque[Future[tuple[int, Cells]]] = deque()
-    with ThreadPoolExecutor(hands) as threads:
-        for draw in _draws(requests, noise):
-            coming.append(threads.submit(draw))
-            if len(coming) > hands:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
-
-
-def _draws(requests: Sequence[Request], noise: Lattice) -> Iterator[Callable[[], tuple[int, Cells]]]:
-    """What draws each block."""
-
-    def draw(number: int, pixels: Cells, block: int) -> tuple[int, Cells]:
-        request, start = requests[number], block * BLOCK
-        noisy = noise.block(pixels, request.key, block, BLOCK)
-        return number, noisy[max(0, request.first - start) : request.first + request.draws - start]
-
+def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[tuple[int, Cells]]:
+    """Noisy images as lattice integers, (n, C, H, W) with n <= BLOCK, and the number of the request they are for."""
     for number, request in enumerate(requests):
         pixels = request.image.permute(1, 2, 0).cpu().numpy()
         if pixels.min(initial=0) < 0 or pixels.max(initial=0) > noise.levels:
             raise UserError(f"the image has cells {pixels.min()}..{pixels.max()}; they must be in 0..{noise.levels}")
         pixels = pixels.astype(noise.dtype, order="C").transpose(2, 0, 1)
-        for block in range(request.first // BLOCK, -(-(request.first + request.draws) // BLOCK)):
-            yield partial(draw, number, pixels, block)
+        at, end = request.first, request.first + request.draws
+        while at < end:
+            noisy = noise.block(pixels, request.key, at // BLOCK, BLOCK)[at % BLOCK :][: end - at]
+            at += len(noisy)
+            yield number, noisy
