@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--dtypes", nargs="*", choices=get_args(Dtype), default=get_args(Dtype))
-    parser.add_argument("--memory-draws", nargs=2, type=int, default=[1_000, 100_000])
+    parser.add_argument("--memory-draws", nargs=2, type=int, default=[10_000, 100_000])
     parser.add_argument("--out", type=Path, required="--only-sample" not in sys.argv)
     parser.add_argument("--only-sample", type=int, metavar="DRAWS", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
