@@ -18,6 +18,7 @@ from gambeson.inference.form import Form
 from gambeson.types import Classifier
 
 Positions = Literal["alike", "mixture"]
+VERSIONS = 10_000  # that one process may compile
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +81,10 @@ def serve(model: Classifier, form: Form, positions: Positions = "alike") -> Serv
 
 def _compiled(model: nn.Module) -> Classifier:
     """For one shape. No kernel is chosen by timing: every process must get the same ones."""
+    # All forms of all models are versions of one function to torch. After 8 of them it would no longer compile, and the
+    # function would be another one than the form says.
+    for limit in ("cache_size_limit", "accumulated_cache_size_limit"):
+        setattr(torch._dynamo.config, limit, max(VERSIONS, getattr(torch._dynamo.config, limit)))
     compiled: Classifier = torch.compile(model, dynamic=False)
     return compiled
 

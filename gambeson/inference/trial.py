@@ -119,15 +119,14 @@ class _Search:
             raise UserError(f"the model can be used in no form that was tried ({why})")
 
     def batches(self) -> None:
-        """Twice the rows while that pays; where it does not at once, half the rows while that does."""
+        """Twice the rows while that pays; where it does not at once, a half, a quarter or an eighth of them."""
         if self.asked.batch is None and self.best is not None:
-            start = self.best.form.batch
-            for factor in (2.0, 0.5):
-                while (rows := int(self.best.form.batch * factor)) <= MOST_ROWS:
-                    if not self.add(replace(self.best.form, batch=rows), better=True):
-                        break
-                if self.best.form.batch != start:
-                    return
+            start, rows = self.best.form, 2 * self.best.form.batch
+            while rows <= MOST_ROWS and self.add(replace(start, batch=rows), better=True):
+                rows *= 2
+            if self.best.form == start:
+                for parts in (2, 4, 8):
+                    self.add(replace(start, batch=start.batch // parts), better=True)
 
     def threads(self, draws: int) -> None:
         """All threads in one process, or one in each of as many processes, where the work is worth starting them."""

@@ -4,8 +4,11 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 import torch
@@ -135,6 +138,21 @@ def test_another_process_gets_the_same_function_and_it_is_the_models(extra: dict
     assert torch.equal(sent(images(8)), served(images(8)))
     expected = model(images(8)).detach()
     assert torch.allclose(served(images(8)), expected, atol=0.05 * float(expected.abs().max()))
+
+
+def test_a_process_compiles_as_many_forms_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself, torch compiles 8 versions of a function, and then does without."""
+    compiled = []
+
+    def remember(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        compiled.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=remember))
+    for batch in range(2, 14):
+        serve(small(), Form("float32", "contiguous", batch, 1, compiled=True))(images(batch))
+    assert len(compiled) == 12
 
 
 FRESH = """

@@ -1,5 +1,6 @@
 """The trial: what the user asks for is kept, what may not be sampled is not chosen, memory that runs out is halved."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -84,6 +85,18 @@ def test_a_slow_machine_takes_the_first_form(monkeypatch: pytest.MonkeyPatch) ->
 def test_rows_are_not_doubled_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "images_per_second", lambda served, images: float(served.form.batch))
     assert trial.MOST_ROWS / 2 < choose(small(), images(), draws=MANY).form.batch <= trial.MOST_ROWS
+
+
+@pytest.mark.parametrize(("best", "found"), [(25, 25), (50, 50), (100, 100), (200, 200), (1600, 1600), (20, 25)])
+def test_fewer_rows_are_tried_even_where_half_of_them_gain_nothing(best: int, found: int, monkeypatch) -> None:
+    """A clock that knows one good number of rows: fewer than that are worse, and so are more, by little until twice."""
+
+    def rate(served, images: Tensor) -> float:
+        far = abs(math.log2(served.form.batch / best))
+        return 1000 * (1.0 if far < 0.5 else 0.92 if served.form.batch > best else 0.8 / far)
+
+    monkeypatch.setattr(trial, "images_per_second", rate)
+    assert choose(small(), images(), asked=Asked(dtype="float32"), draws=MANY).form.batch == found
 
 
 def test_little_work_is_not_worth_a_trial() -> None:
