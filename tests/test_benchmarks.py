@@ -13,6 +13,7 @@ from pathlib import Path
 import _peers
 import _tables
 import _timed
+import budgets
 import certify
 import pytest
 import rounds
@@ -22,6 +23,7 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
 from gambeson import cli
+from gambeson.records import Run
 
 
 def run(words: list[str]) -> _timed.Timed:
@@ -100,11 +102,52 @@ def test_a_side_that_fails_ends_the_benchmark() -> None:
         _timed.timed([sys.executable, "-c", "raise SystemExit(3)"])
 
 
-def test_the_whole_benchmark_and_going_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, out = tmp_path / "digits", tmp_path / "out"
-    short = ["--set", "train.epochs=1", "--set", "train.ratio_steps=0"]
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = tmp_path_factory.mktemp("models") / "digits"
+    short = ["--set", "train.epochs=5", "--set", "train.ratio_steps=0"]
     run(["", "-m", "gambeson", "train", "digits-noisy", *short, "--out", str(model)])
-    words = ["certify.py", str(model), "--data", "digits", "--sigma", "0.25", "--radii", "0,0.25", "--every", "10"]
+    return model
+
+
+def test_both_budgets_of_a_run_are_compared(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certify = [
+        "",
+        "-m",
+        "gambeson",
+        "certify",
+        str(digits),
+        "--noise",
+        "gaussian:0.25",
+        "--draws",
+        "500",
+        "--limit",
+        "30",
+    ]
+    for budget in (["--budget", "fixed"], ["--radii", "0,0.25"], ["--smoothing", "soft", "--budget", "fixed"]):
+        run([*certify, *budget])
+    monkeypatch.setattr(sys, "argv", ["budgets.py", str(digits), "--out", str(tmp_path)])
+    budgets.main()
+    (found,) = json.loads((tmp_path / "budgets.json").read_text())["rows"]
+    records = [
+        one for one in Run.open(digits).records() if one["evaluation"].startswith("certified") and not one.get("scores")
+    ]
+    full, few = ([one for one in records if (one.get("radius_kind") == "grid") is grid] for grid in (False, True))
+    assert len(full) == len(few) == found["images"] == 30
+    assert found["fewer"] == pytest.approx(500 * 30 / sum(one["draws"] for one in few))
+    assert found["cells"].keys() == {"0.0", "0.25"}
+    for radius, both in found["cells"].items():
+        for share, lines in zip(both, (full, few), strict=True):
+            right = [one["predict"] == one["label"] and one["radii"]["gaussian_l2"] >= float(radius) for one in lines]
+            assert share == pytest.approx(sum(right) / 30)
+    differences = [few - full for full, few in found["cells"].values()]
+    assert abs(found["difference"]) == pytest.approx(max(map(abs, differences)))
+    assert 0 <= found["outside"] <= 2
+
+
+def test_the_whole_benchmark_and_going_on(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    words = ["certify.py", str(digits), "--data", "digits", "--sigma", "0.25", "--radii", "0,0.25", "--every", "10"]
     words += [
         "--limit",
         "12",
