@@ -2,9 +2,9 @@
 
     python benchmarks/budgets.py results/mnist-lenet/mnist-* --out results/mnist-lenet
 
-Reads records that are there; draws nothing. Every noise of a run that was certified with both budgets on the same
-images is a row: certified accuracy (`gaussian_l2`) at each radius of the grid, in pairs. The interval is Tango's, of
-the difference on these images as a sample; it is given where the difference is largest.
+Reads records that are there; draws nothing. Every Gaussian noise of a run that was certified with both budgets on
+the same images is a row: certified accuracy (`gaussian_l2`) at each radius of the grid, in pairs. The interval is
+Tango's, of the difference on these images as a sample; it is given where the difference is largest.
 """
 
 import argparse
@@ -28,16 +28,17 @@ HEAD = (
 
 def pairs(run: Run) -> list[tuple[Line, Line]]:
     """Evaluations of a noise with a fixed budget and with a grid, on the same images in the same form."""
-    budgets: dict[bool, dict[str, Line]] = {True: {}, False: {}}
+    fixed: dict[str, Line] = {}
+    grids: dict[str, Line] = {}
     for one in run.evaluations("certified"):
         settings = one["settings"]
-        if settings.get("smoothing", "hard") == "hard" and (settings["budget"] == "fixed" or _by_price(settings)):
-            budgets[_by_price(settings)][_same(one)] = one
-    return [(budgets[False][same], grid) for same, grid in budgets[True].items() if same in budgets[False]]
-
-
-def _by_price(settings: Line) -> bool:
-    return isinstance(settings["budget"], dict) and settings["budget"]["price"] is not None
+        if not settings["noise"].startswith("gaussian") or settings.get("smoothing", "hard") != "hard":
+            continue
+        if settings["budget"] == "fixed":
+            fixed[_same(one)] = one
+        elif settings["budget"]["price"] is not None:  # not of a whole table
+            grids[_same(one)] = one
+    return [(fixed[same], grid) for same, grid in grids.items() if same in fixed]
 
 
 def _same(evaluation: Line) -> str:

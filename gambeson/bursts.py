@@ -25,7 +25,6 @@ BLOCK = 100
 # So many values of noise are drawn at once, for several calls of a small model, and their answers are counted together:
 # code and tables that a call drives out of the caches come back once for all of them.
 BURST = 2**21
-Cells = NDArray[np.signedinteger]  # noisy images on the lattice
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,7 @@ class Request:
 class Burst(NamedTuple):
     """Noisy images, and the numbers of the requests that they are for."""
 
-    cells: Cells  # noisy images (rows, C, H, W), beyond the owners' unspecified; one array
+    cells: NDArray[np.signedinteger]  # noisy images (rows, C, H, W), beyond the owners' unspecified; one array
     owner: NDArray[np.int64]  # per row from `first` on: the number of its request
     first: int
 
@@ -109,7 +108,7 @@ def _bursts(requests: Sequence[Request], noise: Lattice, rows: int, apart: int |
         yield Burst(cells, owner[first:filled].copy(), first)
 
 
-def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[tuple[int, Cells]]:
+def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[tuple[int, NDArray[np.signedinteger]]]:
     """Noisy images as lattice integers, (n, C, H, W) with n <= BLOCK, and the number of the request they are for."""
     for number, request in enumerate(requests):
         pixels = request.image.permute(1, 2, 0).cpu().numpy()

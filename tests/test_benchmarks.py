@@ -111,28 +111,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_both_budgets_of_a_run_are_compared(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    certify = [
-        "",
-        "-m",
-        "gambeson",
-        "certify",
-        str(digits),
-        "--noise",
-        "gaussian:0.25",
-        "--draws",
-        "500",
-        "--limit",
-        "30",
-    ]
+    words = f" -m gambeson certify {digits} --noise gaussian:0.25 --draws 500 --limit 30".split(" ")
     for budget in (["--budget", "fixed"], ["--radii", "0,0.25"], ["--smoothing", "soft", "--budget", "fixed"]):
-        run([*certify, *budget])
+        run([*words, *budget])
     monkeypatch.setattr(sys, "argv", ["budgets.py", str(digits), "--out", str(tmp_path)])
     budgets.main()
     (found,) = json.loads((tmp_path / "budgets.json").read_text())["rows"]
-    records = [
-        one for one in Run.open(digits).records() if one["evaluation"].startswith("certified") and not one.get("scores")
-    ]
-    full, few = ([one for one in records if (one.get("radius_kind") == "grid") is grid] for grid in (False, True))
+    votes = [one for one in Run.open(digits).records() if "counts" in one and not one.get("scores")]
+    full, few = ([one for one in votes if (one.get("radius_kind") == "grid") is grid] for grid in (False, True))
     assert len(full) == len(few) == found["images"] == 30
     assert found["fewer"] == pytest.approx(500 * 30 / sum(one["draws"] for one in few))
     assert found["cells"].keys() == {"0.0", "0.25"}
@@ -147,23 +133,10 @@ def test_both_budgets_of_a_run_are_compared(digits: Path, tmp_path: Path, monkey
 
 def test_the_whole_benchmark_and_going_on(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
-    words = ["certify.py", str(digits), "--data", "digits", "--sigma", "0.25", "--radii", "0,0.25", "--every", "10"]
-    words += [
-        "--limit",
-        "12",
-        "--draws",
-        "500",
-        "--peer-images",
-        "4",
-        "--step-images",
-        "3",
-        "--threads",
-        "1",
-        "--seconds",
-        "0.01",
-    ]
+    words = f"certify.py {digits} --data digits --sigma 0.25 --radii 0,0.25 --every 10 --limit 12".split(" ")
+    words += f"--draws 500 --peer-images 4 --step-images 3 --threads 1 --seconds 0.01 --out {out}".split(" ")
     monkeypatch.setattr(certify, "timed", run)
-    monkeypatch.setattr(sys, "argv", [*words, "--out", str(out)])
+    monkeypatch.setattr(sys, "argv", words)
     certify.main()
     result = json.loads((out / "certify.json").read_text())
     sides, found = result["sides"], result["summary"]
@@ -191,7 +164,7 @@ def test_the_whole_benchmark_and_going_on(digits: Path, tmp_path: Path, monkeypa
     certify.main()
     assert len(asked) == 1
     assert "bfloat16" in asked[0]
-    monkeypatch.setattr(sys, "argv", [*words, "--out", str(out), "--rounds", "3"])
+    monkeypatch.setattr(sys, "argv", [*words, "--rounds", "3"])
     with pytest.raises(SystemExit, match="other settings"):
         certify.main()
 
