@@ -133,6 +133,7 @@ def write_tables(found: dict[str, Any], out: Path) -> None:
     (out / "speed.md").write_text(speed(found))
     (out / "factors.md").write_text(steps_table(found))
     (out / "radii.md").write_text(radii_table(found))
+    (out / "batches.md").write_text(batches_table(found))
 
 
 def speed(found: dict[str, Any]) -> str:
@@ -160,4 +161,14 @@ def radii_table(found: dict[str, Any]) -> str:
     rows: Rows = [("radius", *shown["fixed"])]
     for label, name in (("fixed budget, as published", "fixed"), ("grid", WITH), ("grid, float32", WITHOUT)):
         rows.append((label, *(f"{share:.3f}" for share in shown[name].values())))
+    return markdown(rows)
+
+
+def batches_table(found: dict[str, Any]) -> str:
+    """Of the peers' trial: one image, few draws."""
+    sizes = sorted({int(size) for peer in found["batch_sizes"].values() for size in peer["rates"]})
+    rows: Rows = [("draws a second, by batch size", *sizes)]
+    for name, peer in found["batch_sizes"].items():
+        rates = {int(size): f"{rate:,.0f}" for size, rate in peer["rates"].items()}
+        rows.append((LABELS[name], *(rates.get(size, "") for size in sizes)))
     return markdown(rows)

@@ -152,7 +152,7 @@ def test_the_whole_benchmark_and_going_on(digits: Path, tmp_path: Path, monkeypa
     assert found["agreement"]["published"]["images"] == 4
     assert found["agreement"]["published"]["largest_radius_difference"] < 0.1
     assert found["same_table"] == {name: found["largest_difference"][name] <= 0.002 for name in found["same_table"]}
-    for name in ("speed", "factors", "radii"):
+    for name in ("speed", "factors", "radii", "batches"):
         lines = (out / f"{name}.md").read_text().splitlines()
         assert len({line.count("|") for line in lines}) == 1
 
