@@ -3,8 +3,9 @@
 `published` is CERTIFY of Cohen, Rosenfeld and Kolter 2019 as their core.py (github.com/locuslab/smoothing) has it: one
 image after another, float32, noise by torch.randn_like, a vote counted at a time, statsmodels' Clopper-Pearson bound.
 Two things are kinder to it than the original: inference mode instead of no_grad, and a batch size that was chosen by
-trial. `art` is PyTorchRandomizedSmoothing.certify of adversarial-robustness-toolbox as it is. `forward` is the rate at
-which Gambeson's own inference form answers one fixed batch again and again, the most that sampling could reach.
+trial. `art` is PyTorchRandomizedSmoothing.certify of adversarial-robustness-toolbox as it is, in inference mode.
+`forward` is the rate at which Gambeson's own inference form answers one fixed batch again and again, the most that
+sampling could reach.
 """
 
 import json
@@ -66,6 +67,7 @@ def published(ask: dict[str, Any], model: nn.Module, part: data.Dataset) -> list
     return found
 
 
+@torch.inference_mode()
 def art(ask: dict[str, Any], model: nn.Module, part: data.Dataset) -> list[tuple[int, float, float]]:
     from art.estimators.certification.randomized_smoothing import PyTorchRandomizedSmoothing
 

@@ -16,8 +16,8 @@ STEPS = {
     "loop": "sampling loop, same form",
     "form": "inference form in float32",
     "bf16": "bf16",
-    "processes": "processes instead of threads",
-    "processes float32": "processes instead of threads",
+    "processes": "processes, not threads; compiled",
+    "processes float32": "processes, not threads; compiled",
 }
 CHAINS = {
     WITH: ("loop", "form", "bf16", "processes"),
@@ -33,7 +33,8 @@ def summary(sides: dict[str, Side], settings: dict[str, Any]) -> dict[str, Any]:
     """
     grid = {name: rounds(sides, name) for name in (WITH, WITHOUT)}
     number, whole = len(grid[WITH][0]["images"]), settings["draws"] + settings["select_draws"]
-    peers = {name: rounds(sides, name) for name in LABELS if f"{name} 0" in sides}
+    names = [name for peer in LABELS if f"{peer} 0" in sides for name in (peer, f"{peer} small")]
+    peers = {name: rounds(sides, name) for name in names}
     seconds = {name: number * image_seconds(found) for name, found in peers.items()}
     steps = {name: rounds(sides, name) for name in STEPS if f"{name} 0" in sides}
     rates = {name: whole / image_seconds(found) for name, found in (peers | steps).items()}
@@ -59,7 +60,8 @@ def summary(sides: dict[str, Side], settings: dict[str, Any]) -> dict[str, Any]:
         "forward_per_second": sides["forward"]["rate"],
         "forward_kept": rates["bf16"] / sides["forward"]["rate"],
         "forms": {name: found[0]["form"] for name, found in (steps | grid | {"table": [sides["table"]]}).items()},
-        "batch_sizes": {name: {k: sides[f"{name} trial"][k] for k in ("batch_size", "rates")} for name in peers},
+        "batch_sizes": {name: found[0]["batch_size"] for name, found in peers.items()},
+        "tried": {name: sides[f"{name} trial"]["rates"] for name in LABELS if name in peers},
         "certified_accuracy": shown,
         "largest_difference": differences,
         "same_table": {name: difference <= TOLERANCE + 1e-9 for name, difference in differences.items()},
@@ -137,14 +139,17 @@ def write_tables(found: dict[str, Any], out: Path) -> None:
 
 
 def speed(found: dict[str, Any]) -> str:
-    names = LABELS | {"fixed": "Gambeson, fixed budget", WITHOUT: "Gambeson, grid, float32", WITH: "Gambeson, grid"}
-    seconds = {name: found["seconds"][name] for name in names if name in found["seconds"]}
-    peers = [name for name in LABELS if name in seconds]
-    head = (f"{found['images']:,} images", "seconds", "images a second", "peak megabytes")
-    rows: Rows = [(*head, *(f"times faster than {LABELS[name]}" for name in peers))]
-    for name, value in seconds.items():
-        cells = (names[name], f"{value:,.0f}", f"{found['images'] / value:.3g}", f"{found['peak_megabytes'][name]:,}")
-        rows.append((*cells, *(f"{seconds[peer] / value:.1f}" for peer in peers)))
+    ours = {WITH: "grid", WITHOUT: "grid, float32", "fixed": "fixed budget"}
+    sizes = found["batch_sizes"].items()
+    names = {f"{LABELS[name.removesuffix(' small')]}, batches of {size:,}": name for name, size in sizes}
+    names |= {f"Gambeson, {label}": name for name, label in ours.items()}
+    head = (f"{found['images']:,} images", "seconds", "images a second", "peak megabytes", "times the published")
+    rows: Rows = [(*head, *(f"times the seconds of {label}" for label in ours.values()))]
+    for label, name in names.items():
+        seconds, peak = found["seconds"][name], found["peak_megabytes"]
+        cells = (label, f"{seconds:,.0f}", f"{found['images'] / seconds:.3g}", f"{peak[name]:,}")
+        cells += (f"{peak[name] / peak['published']:.1f}",)
+        rows.append((*cells, *(f"{seconds / found['seconds'][other]:.1f}" for other in ours)))
     return markdown(rows)
 
 
@@ -166,9 +171,7 @@ def radii_table(found: dict[str, Any]) -> str:
 
 def batches_table(found: dict[str, Any]) -> str:
     """Of the peers' trial: one image, few draws."""
-    sizes = sorted({int(size) for peer in found["batch_sizes"].values() for size in peer["rates"]})
-    rows: Rows = [("draws a second, by batch size", *sizes)]
-    for name, peer in found["batch_sizes"].items():
-        rates = {int(size): f"{rate:,.0f}" for size, rate in peer["rates"].items()}
-        rows.append((LABELS[name], *(rates.get(size, "") for size in sizes)))
+    first = next(iter(found["tried"].values()))
+    rows: Rows = [("draws a second, by batch size", *(f"{int(size):,}" for size in first))]
+    rows += [(LABELS[name], *(f"{rate:,.0f}" for rate in rates.values())) for name, rates in found["tried"].items()]
     return markdown(rows)

@@ -2,9 +2,10 @@
 
     python benchmarks/budgets.py results/mnist-lenet/mnist-* --out results/mnist-lenet
 
-Reads records that are there; draws nothing. Every Gaussian noise of a run that was certified with both budgets on
-the same images is a row: certified accuracy (`gaussian_l2`) at each radius of the grid, in pairs. The interval is
-Tango's, of the difference on these images as a sample; it is given where the difference is largest.
+Reads records that are there; draws nothing. Certify the two with different seeds: with one seed the grid's draws are
+the first of the fixed budget's, and the two tables are bound to agree. Every Gaussian noise of a run that was certified
+with both budgets on the same images is a row: certified accuracy (`gaussian_l2`) at each radius of the grid, in pairs.
+The interval is Tango's, of the difference on these images as a sample; it is given where the difference is largest.
 """
 
 import argparse

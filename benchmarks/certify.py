@@ -4,17 +4,18 @@
     python benchmarks/certify.py mnist-smallcnn --data mnist --radii 0,0.25,0.5,0.75,1,1.25,1.5,1.75 --out OUT
 
 One model, one alpha, one grid of radii. Every side runs in a process of its own, and they take turns for some rounds.
-The peers (`_peers.py`) are timed an image at a time at the best of several batch sizes, start-up left out, on a few
-images, and extrapolated to all: every image costs them the same. Gambeson is what a user types, `gambeson certify`, on
-all images, from the start of its process to the end.
+The peers (`_peers.py`) are timed an image at a time at the best of the batch sizes that are customary, and at the best
+of smaller ones too; start-up left out, on a few images, and extrapolated to all: every image costs them the same.
+Gambeson is what a user types, `gambeson certify`, on all images, from the start of its process to the end.
 
 Between the published procedure and Gambeson stand its steps: runs of a few images with a fixed budget, each of which
 differs from the one before it in one thing. The grid of radii comes last. Their ratios multiply to the whole.
 
 The peers would need hours for a table of all images. The counts that stand for theirs are those of Gambeson's loop with
-a fixed budget of the published draws, in float32 (or the form of --table-step); bound and radius are computed as
-published ("table"). On the images that the peers did do, the two are compared ("agreement"). Finished sides are kept in
-certify.json: a benchmark that was stopped goes on with the next. Run folders stay in OUT/runs.
+a fixed budget of the published draws and noise of another seed, in float32 (--table-dtype); bound and
+radius are computed as published ("table"). On the images that the peers did do, the two are compared ("agreement").
+Finished sides are kept in certify.json: a benchmark that was stopped goes on with the next. Run folders stay in
+OUT/runs.
 """
 
 import argparse
@@ -32,18 +33,19 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from _tables import summary, write_tables
+from _tables import LABELS, summary, write_tables
 from _timed import timed
 
 from gambeson.records import Run
 
 HERE = Path(__file__).parent
 ALPHA, SELECT = 0.001, 100
-BATCHES = {"published": (400, 1_000, 4_000), "art": (32, 400, 1_000, 4_000)}  # 32 is what art takes by itself
+CUSTOMARY, SMALLER = (400, 1_000, 4_000), (32, 100)  # batch sizes of the peers; 32 is what art takes by itself
 FIXED = ["--budget", "fixed"]
-# What is added to `gambeson certify`; each step differs from the one before it in one thing.
+# What is added to `gambeson certify`; each step differs from the one before it in one thing, and the grid from the
+# last: that one has the form that the grid found.
 STEPS = {
-    "loop": "--dtype float32 --memory contiguous --batch 400 --threads {threads} --no-compile --workers 1",
+    "loop": "--dtype float32 --memory contiguous --batch {batch} --threads {threads} --no-compile --workers 1",
     "form": "--dtype float32 --threads {threads} --no-compile --workers 1",
     "bf16": "--dtype bfloat16 --threads {threads} --no-compile --workers 1",
     "processes": "--dtype bfloat16 --threads 1 --workers {processes}",
@@ -52,9 +54,8 @@ STEPS = {
 Side = dict[str, Any]
 
 
-def gambeson(chosen: argparse.Namespace, folder: Path, step: str, budget: list[str]) -> Side:
+def gambeson(chosen: argparse.Namespace, folder: Path, form: list[str], budget: list[str]) -> Side:
     """`gambeson certify` as a user types it, into a run folder of its own."""
-    form = STEPS[step].format(threads=chosen.threads, processes=chosen.processes).split()
     settings = ["--noise", f"gaussian:{chosen.sigma}", "--draws", str(chosen.draws), "--select-draws", str(SELECT)]
     settings += ["--alpha", str(ALPHA), "--every", str(chosen.every), "--device", chosen.device]
     command = ["-m", "gambeson", "certify", str(chosen.model), "--data", chosen.data, "--out", str(folder)]
@@ -71,6 +72,18 @@ def gambeson(chosen: argparse.Namespace, folder: Path, step: str, budget: list[s
         "machine": evaluation["machine"],
         "images": [image(record, chosen.draws) for record in records],
     }
+
+
+def found_form(side: Side) -> list[str]:
+    """The form that a side found by its trial, as options."""
+    form = side["form"]
+    return [
+        "--memory",
+        form["memory"],
+        "--batch",
+        str(form["batch"]),
+        "--" + "no-" * (not form["compiled"]) + "compile",
+    ]
 
 
 def image(record: dict[str, Any], draws: int) -> dict[str, Any]:
@@ -90,41 +103,52 @@ def peer(chosen: argparse.Namespace, side: str, rows: tuple[int, int], draws: in
 
 def trial(chosen: argparse.Namespace, side: str) -> Side:
     """Draws a second at each batch size, on one image and few draws."""
-    draws, rates = min(chosen.draws, 5 * max(BATCHES[side])), {}
-    for batch in BATCHES[side]:
+    draws, rates = min(chosen.draws, 5 * max(CUSTOMARY)), {}
+    for batch in (*SMALLER, *CUSTOMARY):
         found = peer(chosen, side, (0, 1), draws, batch_size=batch)
         rates[batch] = (draws + SELECT) / found["images"][0]["seconds"]
-    return {"rates": rates, "batch_size": max(rates, key=lambda batch: rates[batch])}
+    best, small = (max(sizes, key=lambda size: rates[size]) for sizes in (CUSTOMARY, (*SMALLER, *CUSTOMARY)))
+    return {"rates": rates, "batch_size": best, "small": small}
 
 
 def sides(chosen: argparse.Namespace, kept: dict[str, Side]) -> dict[str, Callable[[], Side]]:
     """Everything that is measured, in order; what needs another side's outcome finds it in `kept`."""
     steps = [step for step in STEPS if chosen.processes > 1 or not step.startswith("processes")]
-    best, exact = ("processes", "processes float32") if chosen.processes > 1 else ("bf16", "form")
-    peers = [name for name in BATCHES if name != "art" or find_spec("art")]
+    grids = ("processes", "processes float32") if chosen.processes > 1 else ("bf16", "form")
+    peers = [name for name in LABELS if name != "art" or find_spec("art")]
     each = ceil(chosen.peer_images / chosen.rounds)
     few, grid = [*FIXED, "--limit", str(chosen.step_images)], ["--radii", chosen.radii, "--limit", str(chosen.limit)]
 
-    def at_best_batch(name: str, rows: tuple[int, int]) -> Side:
-        return peer(chosen, name, rows, chosen.draws, batch_size=kept[f"{name} trial"]["batch_size"])
+    def at_best_batch(name: str, which: str, rows: tuple[int, int]) -> Side:
+        return peer(chosen, name, rows, chosen.draws, batch_size=kept[f"{name} trial"][which])
 
-    def fresh(name: str, step: str, budget: list[str]) -> Side:
+    def small(name: str, turn: int, rows: tuple[int, int]) -> Side:
+        tried = kept[f"{name} trial"]
+        return kept[f"{name} {turn}"] if tried["small"] == tried["batch_size"] else at_best_batch(name, "small", rows)
+
+    def ours(name: str, step: str, budget: list[str], like: str | None = None, *, fresh: bool = True) -> Side:
+        batch = kept["published trial"]["batch_size"]
+        form = STEPS[step].format(threads=chosen.threads, processes=chosen.processes, batch=batch).split()
         folder = chosen.out / "runs" / name.replace(" ", "-")
-        shutil.rmtree(folder, ignore_errors=True)  # of a benchmark that was stopped: a time must be of the whole
-        return gambeson(chosen, folder, step, budget)
+        if fresh:  # of a benchmark that was stopped: a time must be of the whole
+            shutil.rmtree(folder, ignore_errors=True)
+        return gambeson(chosen, folder, form + (found_form(kept[like]) if like else []), budget)
 
     found: dict[str, Callable[[], Side]] = {f"{name} trial": partial(trial, chosen, name) for name in peers}
     for turn in range(chosen.rounds):
         rows = (turn * each, (turn + 1) * each)
-        found |= {f"{name} {turn}": partial(at_best_batch, name, rows) for name in peers}
-        found |= {f"{step} {turn}": partial(fresh, f"{step} {turn}", step, few) for step in steps}
-        for name, step in (("grid", best), ("grid float32", exact)):
-            found[f"{name} {turn}"] = partial(fresh, f"{name} {turn}", step, grid)
+        for name in peers:
+            found[f"{name} {turn}"] = partial(at_best_batch, name, "batch_size", rows)
+            found[f"{name} small {turn}"] = partial(small, name, turn, rows)
+        like = dict(zip(grids, ("grid", "grid float32"), strict=True))
+        found |= {f"{like[step]} {turn}": partial(ours, f"{like[step]} {turn}", step, grid) for step in grids}
+        for step in steps:
+            same = f"{like[step]} {turn}" if step in like else None
+            found[f"{step} {turn}"] = partial(ours, f"{step} {turn}", step, few, same)
     found["forward"] = lambda: peer(chosen, "forward", (0, 1), 0, form=kept["bf16 0"]["form"], seconds=chosen.seconds)
     # Not timed, and long: goes on where it was stopped.
-    whole = [*FIXED, "--limit", str(chosen.limit)]
-    step = chosen.table_step or exact
-    found["table"] = partial(gambeson, chosen, chosen.out / "runs" / f"table-{step.replace(' ', '-')}", step, whole)
+    step, whole = grids[chosen.table_dtype == "float32"], [*FIXED, "--limit", str(chosen.limit), "--seed", "1"]
+    found["table"] = partial(ours, f"table {step}", step, whole, f"{like[step]} 0", fresh=False)
     return found
 
 
@@ -144,7 +168,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, help="default: as threads; 1 with a GPU")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement of the forward rate")
-    parser.add_argument("--table-step", choices=STEPS, help="whose form makes the peers' table (default: in float32)")
+    parser.add_argument("--table-dtype", choices=("float32", "bfloat16"), default="float32", help="of the peers' table")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     for name in ("peer_images", "step_images"):
@@ -158,7 +182,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     chosen = arguments()
     state = chosen.out / "certify.json"
-    settings = {name: value for name, value in vars(chosen).items() if name not in ("out", "model", "table_step")}
+    settings = {name: value for name, value in vars(chosen).items() if name not in ("out", "model")}
     settings |= {"model": chosen.model.parent.name, "alpha": ALPHA, "select_draws": SELECT, "steps": STEPS}
     packages = ("gambeson", "torch", "numpy", "scipy", "statsmodels", "adversarial-robustness-toolbox")
     result: dict[str, Any] = {
@@ -174,6 +198,8 @@ def main() -> None:
             sys.exit(f"{state} was begun with other settings: choose another --out, or delete it")
         result["sides"] = before["sides"]
     chosen.out.mkdir(parents=True, exist_ok=True)
+    if not find_spec("art"):
+        print("adversarial-robustness-toolbox is not installed: without it", file=sys.stderr)
     for name, measure in sides(chosen, result["sides"]).items():
         if name not in result["sides"]:
             print(f"{name} ...", file=sys.stderr, flush=True)

@@ -12,7 +12,7 @@ train() { [ -f "$1/header.json" ] || gambeson train "$1" --out "$1"; }  # weight
 
 evaluate() { # run, noise
   gambeson certify "$1" --noise "$2" --every 20 --budget fixed
-  gambeson certify "$1" --noise "$2" --every 20
+  gambeson certify "$1" --noise "$2" --every 20 --seed 1  # other noise, to compare the two budgets
   gambeson attack "$1" --noise "$2" --norm l2 --eps 0,0.5,1,1.5,2,2.5 --every 100 --keep 4
   gambeson attack "$1" --noise "$2" --norm linf --eps 0,0.05,0.1,0.15,0.2 --every 100 --keep 4
 }
