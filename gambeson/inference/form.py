@@ -49,6 +49,16 @@ class Form:
         zeros = torch.zeros(calls * self.batch, *shape, dtype=getattr(torch, self.dtype), device=self.device)
         return zeros.contiguous(memory_format=self.layout)
 
+    def laid_out(self, images: Tensor) -> Tensor:
+        """A call's images as `zeros` has them, strides included: images of one channel are in both layouts at once, and
+        which of them a kernel sees is a matter of the strides.
+        """
+        shape, dtype = images.shape, getattr(torch, self.dtype)
+        like = torch.empty(shape, dtype=dtype, device="meta").contiguous(memory_format=self.layout)
+        if images.dtype == dtype and images.stride() == like.stride():
+            return images
+        return self.zeros(tuple(shape[1:])).copy_(images)
+
     @contextmanager
     def threads_set(self) -> Iterator[None]:
         """As many threads as the form has, while it is used: the last bits of logits may depend on them."""

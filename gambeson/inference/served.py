@@ -39,9 +39,8 @@ class Served:
     def __call__(self, images: Tensor) -> Tensor:
         if len(images) != self.form.batch:
             raise ValueError(f"a served model is called with exactly {self.form.batch} rows, got {len(images)}")
-        images = images.to(getattr(torch, self.form.dtype), memory_format=self.form.layout)
         with self.form.threads_set():
-            return self.function(images).float()
+            return self.function(self.form.laid_out(images)).float()
 
     def __reduce__(self) -> tuple[Callable[..., "Served"], tuple[Any, ...]]:
         """Other processes are sent the model and make the form themselves: compiled code cannot be sent."""

@@ -48,6 +48,23 @@ def test_the_model_is_left_as_it_was_found(dtype: str, memory: str) -> None:
     assert all(p.dtype == torch.float32 and p.is_contiguous() for p in model.parameters())
 
 
+class Strides(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tensor(x.stride(), dtype=torch.float32).expand(len(x), 4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("memory", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_kernels_see_one_layout_however_the_images_come(dtype: str, memory: str, channels: int) -> None:
+    """What is sampled is then what was tried: with one channel, torch takes both layouts for the same."""
+    made, given = form(dtype, memory), images(8, (channels, 8, 8))
+    sampled = made.zeros((channels, 8, 8), 3)[8:16]
+    ways = (sampled, given, given.to(sampled.dtype), given.contiguous(memory_format=torch.channels_last))
+    seen = {tuple(serve(Strides(), made)(way)[0].tolist()) for way in ways}
+    assert seen == {tuple(map(float, sampled.stride()))}
+
+
 def test_served_models_are_frozen_copies_in_evaluation_mode() -> None:
     model = small()
     served = serve(model, form())
