@@ -1,5 +1,7 @@
 """One evaluation of a run folder as evidence: its images, its counts and bounds, and its claims on fresh noise."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +17,10 @@ from gambeson.evaluation.replayed import replayer
 from gambeson.evaluation.smoothing import smooth
 from gambeson.evaluation.verified import on_fresh_noise
 from gambeson.machine import differences
+from gambeson.noise import parse
 from gambeson.records import evaluation_id
+from gambeson.schema import check_settings
 from gambeson.smoothed.hard import Smoothed
-
-
-class _Elsewhere(UserError):
-    """What can be verified, but not on this kind of machine."""
 
 
 def verdict_on(
@@ -33,7 +33,7 @@ def verdict_on(
         verdict = _judged(found, evaluation, whole, images, draws, seed)
     except RunError as error:
         verdict = {"stands": False, "why": str(error)}
-    except _Elsewhere as error:
+    except UserError as error:  # here: on another machine, or with other libraries, it may be verified
         verdict = {"stands": None, "why": str(error)}
     return {"evaluation": evaluation["id"], **verdict}
 
@@ -44,9 +44,13 @@ def _judged(
     settings, records = evaluation["settings"], found.run.records(evaluation["id"])
     if evaluation["id"] != (name := evaluation_id(evaluation["kind"], settings, evaluation["data"])):
         raise RunError(f"its settings and data are not those that its id is made of (they give {name})")
+    with _no_excuse("its settings"):
+        check_settings("certified", settings)
+        parse(settings["noise"])
     data = _images(evaluation, records, whole)
     smoothed = _smoothed(found, evaluation, data)
-    problem = replayer(smoothed, settings, data.images[0].numel())
+    with _no_excuse("its settings ask for what cannot be certified"):
+        problem = replayer(smoothed, settings, data.images[0].numel())
     rows = {index: row for row, index in enumerate(data.indices.tolist())}
     for record in records:
         if wrong := problem(record, data.pixels([rows[record["index"]]])[0]):
@@ -57,13 +61,22 @@ def _judged(
     verdict, rejected = on_fresh_noise(smoothed, pixels, chosen, draws=draws, alpha=settings["alpha"], seed=seed)
     made, now = _machines(found, evaluation)
     if settings["budget"] == "exact" and rejected and made != now:
-        raise _Elsewhere(
+        raise UserError(
             f"{len(rejected)} of {len(chosen)} images are not counted here as they were, which proves nothing: the "
             "last bits of logits decide votes, and may differ, as the copies were counted with "
             f"{differences(made, now) or 'a processor or versions that are not recorded'}: verify them there"
         )
     why = None if verdict.stands else "more claims fail on fresh noise than chance allows: they are not sound"
     return {"records": len(records), **verdict.record(), "rejected_images": rejected, "why": why}
+
+
+@contextmanager
+def _no_excuse(what: str) -> Iterator[None]:
+    """Elsewhere a user's mistake; in a run folder that is to be believed, a reason not to."""
+    try:
+        yield
+    except UserError as error:
+        raise RunError(f"{what}: {error}") from None
 
 
 def _images(evaluation: dict[str, Any], records: list[dict[str, Any]], whole: Dataset) -> Dataset:

@@ -27,6 +27,16 @@ class Header(Strict):
     threads: int
 
 
+class About(Strict):
+    """The images of an evaluation."""
+
+    dataset: str
+    split: str
+    rule: str
+    levels: int | None
+    fingerprint: str
+
+
 class Evaluation(Strict):
     """What was asked of a run: evaluations/<id>.json."""
 
@@ -36,7 +46,7 @@ class Evaluation(Strict):
     command: str
     created: str
     examples: Positive
-    data: dict[str, Any]
+    data: About
     machine: dict[str, Any] | None
     flags: list[dict[str, str]]
 

@@ -106,6 +106,27 @@ def test_settings_that_were_changed_afterwards_are_found_out(gambeson, run) -> N
     assert "the settings are not consistent: tau is 0.0" in done.err
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda settings: settings.update(draws=5), "cannot be certified"),
+        (lambda settings: settings.update(noise="pink:0.25"), "noise kind is 'pink'"),
+        (lambda settings: settings["form"].update(shape="round"), "form.shape"),
+        (lambda settings: settings.pop("form"), "'form'"),
+        (lambda settings: settings["budget"].pop("rule"), "rule"),
+    ],
+)
+def test_settings_that_nobody_could_have_used_do_not_stand(gambeson, run, change, words) -> None:
+    assert gambeson("certify", run, *CERTIFY, "--radii", "0,0.1", "--limit", 5).status == 0
+    rewrite(run, lambda evaluation: change(evaluation["settings"]))
+    name = re.findall(r"they give (certified-\w+)", gambeson("verify", run, *VERIFY).err)[0]
+    rewrite(run, lambda evaluation: None, name)
+    done = gambeson("verify", run, *VERIFY)
+    assert (done.status, words in done.err) == (1, True), done.err
+    (verdict,) = json.loads((run / "verified.json").read_text())["verified"]
+    assert verdict["stands"] is False
+
+
 def test_rows_that_are_said_to_differ_here_and_do_not_are_found_out(gambeson, run) -> None:
     assert gambeson("certify", run, *CERTIFY[:2], "--draws", 600, "--batch", 200, "--limit", 3, *FIXED).status == 0
     rewrite(run, lambda evaluation: evaluation["settings"].update(positions="mixture"))
