@@ -55,16 +55,21 @@ class Run:
 
     @staticmethod
     def create(path: str | Path, header: dict[str, Any]) -> "Run":
-        """Make the folder and its header. One that another model's evaluations were begun in is refused."""
+        """Make the folder and its header, or leave the one of the same model as it is: it may say how that was trained.
+        A folder that another model's evaluations were begun in is refused.
+        """
         header = Header.model_validate({"schema": SCHEMA, **header}).model_dump(by_alias=True)
         run = Run(Path(path), _which(header))
         if (run.path / "header.json").exists():
-            for field in WHICH:
-                if run.header[field] != header[field] and any((run.path / name).exists() for name in ABOUT_A_MODEL):
-                    raise UserError(
-                        f"{path} holds records of another model or data set ({field} {run.header[field]!r}, "
-                        f"now {header[field]!r}); choose another --out, or delete the folder"
-                    )
+            before = run.header
+            differing = [field for field in WHICH if before[field] != header[field]]
+            if not differing:
+                return run
+            if any((run.path / name).exists() for name in ABOUT_A_MODEL):
+                raise UserError(
+                    f"{path} holds records of another model or data set ({differing[0]} {before[differing[0]]!r}, "
+                    f"now {header[differing[0]]!r}); choose another --out, or delete the folder"
+                )
         write_json(run.path / "header.json", header)
         return run
 

@@ -59,6 +59,13 @@ def run(tmp_path: Path) -> Run:
     return Run.create(tmp_path / "run", HEADER)
 
 
+def test_what_a_run_says_of_its_training_stays(tmp_path: Path) -> None:
+    trained = Run.create(tmp_path, {**HEADER, "method": "noisy", "seed": 3})
+    assert Run.create(tmp_path, HEADER).header["method"] == "noisy"
+    assert Run.create(tmp_path, {**HEADER, "model_hash": "other"}).header["method"] is None
+    assert trained.header["model_hash"] == "other"
+
+
 def test_what_is_written_is_read(run: Run) -> None:
     with run.writing() as writer:
         evaluation = begin(writer)

@@ -50,6 +50,11 @@ def resolve(
     place = pick_device(device)
     if Path(target).is_dir():
         run = Run.open(target)
+        if out is not None and out.resolve() != run.path.resolve():
+            raise UserError(
+                f"--out is {out}, but {target} is a run folder and keeps its records itself: leave --out out, or "
+                f"evaluate {target}/model.safetensors --data {data or run.header['dataset']} --out {out}"
+            )
         name, model = data or run.header["dataset"], trained(run, weights, mean, std)
         if name is None:
             raise UserError(f"{target} does not say which data it is for: give --data NAME")

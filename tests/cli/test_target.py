@@ -37,6 +37,12 @@ def test_a_run_knows_its_model_and_its_images(run) -> None:
     assert not set(held.indices.tolist()) & set(rest.indices.tolist())  # what it was trained on
 
 
+def test_a_run_keeps_its_own_records(run, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"is a run folder and keeps its records itself: leave --out out"):
+        resolve(str(run), **{**OPTIONS, "out": tmp_path / "other"})
+    assert resolve(str(run), **{**OPTIONS, "out": run}).run.path == run
+
+
 def test_a_run_without_data_asks_for_it(run) -> None:
     path = run / "header.json"
     path.write_text(path.read_text().replace('"dataset": "digits"', '"dataset": null'))
