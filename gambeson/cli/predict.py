@@ -23,7 +23,7 @@ def predict(
 ) -> None:  # fmt: skip
     """Classify pictures by the majority vote under noise: tab-separated picture, class (or "abstains") and, with
     --radii, what is certified: `radius` around the picture as it is, against any smaller real-valued change, and
-    `radius_on_lattice` against changes from one lattice point to another (0 for a picture between them).
+    `radius_on_lattice` against changes to a lattice point, as 8-bit images are.
 
     Example: gambeson predict photos/ --model runs/mnist-stability-0.50 --radii 0,0.25,0.5 --draws 10000
     """

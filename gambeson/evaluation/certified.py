@@ -18,6 +18,7 @@ from gambeson.inference import Form
 from gambeson.keys import GENERATOR
 from gambeson.smoothed.company import advance
 from gambeson.smoothed.hard import Smoothed
+from gambeson.smoothed.rounding import rounding_distance
 from gambeson.types import Classifier
 
 
@@ -101,5 +102,5 @@ def settings_of(smoothed: Smoothed, road: Road, values: int) -> dict[str, Any]:
         "form": smoothed.base.form.settings(),
         "positions": smoothed.base.positions,
         "tau": smoothed.tau(values),
-        "rounding_distance": smoothed.rounding_distance(values),
+        "rounding_distance": rounding_distance(values, smoothed.noise.levels),
     }

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gambeson.sampling import Counts
 from gambeson.smoothed.procedure import ABSTAIN
+from gambeson.smoothed.rounding import lattice_radii, real_radii
 
 if TYPE_CHECKING:
     from gambeson.smoothed.hard import Smoothed
@@ -29,6 +30,6 @@ def claim(
         "p_lower": p_lower,
         "p_lower_two_sided": lower,
         "p_upper_two_sided": upper,
-        "radii": radii,
-        "radii_real": smoothed.real_radii(pixels, radii),
+        "radii": lattice_radii(pixels, radii, smoothed.norms(), smoothed.noise.levels),
+        "radii_real": real_radii(pixels, radii, smoothed.norms(), smoothed.noise.levels),
     }

@@ -18,14 +18,14 @@ from gambeson.models.guards import require
 from gambeson.models.modes import device_of
 from gambeson.noise import parse
 from gambeson.records import Run
-from gambeson.sampling import counts, to_lattice
+from gambeson.sampling import to_lattice
 from gambeson.smoothed.budgets import certify_budget, predict_budget
 from gambeson.smoothed.company import together
 from gambeson.smoothed.exact import exact
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid
 from gambeson.smoothed.grid_plan import grid_plan
-from gambeson.smoothed.hard import Smoothed, lattice_offset
+from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.kept import certified_form, kept_model, trained_noise
 from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.smoothed.serving import smooth
@@ -37,9 +37,9 @@ class Certification:
     """What `certify` found for N images: classes (-1: abstained), radii of the tight certificate, and the records.
 
     radius: no real-valued change of the image as it was given (in float32) that is smaller changes the class.
-    radius_on_lattice: the same where both the image and the changed one lie exactly on the pixel lattice, which allows
-    more; 0 for an image that does not lie on it, such as a resized one, or a picture of 255 levels where the lattice
-    has 16.
+    radius_on_lattice: the same where the changed image lies exactly on the pixel lattice, as an 8-bit one does: it is
+    larger, because nothing is lost to the adversary's rounding. An image that does not lie on the lattice itself, such
+    as a resized one, or a picture of 255 levels where the lattice has 16, loses its distance from both.
     """
 
     predict: NDArray[np.int64]
@@ -122,8 +122,7 @@ class SmoothedClassifier:
             predict_budget(draws, alpha, prefix="")
         smoothed.fills_rows(draws=draws)
         ask = Ask("predict", 0, smoothed.draws(draws))
-        requests = [smoothed.request(image, _name(smoothed, image), ask) for image in images]
-        found = counts(smoothed.base, requests, noise=smoothed.noise, classes=smoothed.classes)
+        found = smoothed.answers(images, [_name(smoothed, image) for image in images], ask)
         return np.array([smoothed.decide(one, alpha) for one in found], dtype=np.int64)
 
     def certify(
@@ -155,12 +154,11 @@ class SmoothedClassifier:
         records = together(smoothed, work, images, [_name(smoothed, image) for image in images])
         tight = smoothed.certificates()[0].name
         answers = np.array([record["predict"] for record in records], dtype=np.int64)
-        on_lattice = np.array([not lattice_offset(image, self.levels).any() for image in images])
 
         def radius(name: str) -> NDArray[np.float64]:
             return np.where(answers == ABSTAIN, 0.0, [record[name][tight] for record in records])
 
-        return Certification(answers, radius("radii_real"), np.where(on_lattice, radius("radii"), 0.0), records)
+        return Certification(answers, radius("radii_real"), radius("radii"), records)
 
     def _ready(self, x: Any) -> tuple[Tensor, Smoothed]:
         images = torch.as_tensor(x if isinstance(x, Tensor) else np.asarray(x)).detach().cpu()

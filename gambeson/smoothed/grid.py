@@ -18,6 +18,7 @@ from gambeson.errors import UserError
 from gambeson.sampling import Counts
 from gambeson.smoothed.claim import claim
 from gambeson.smoothed.procedure import Ask, Procedure
+from gambeson.smoothed.rounding import less
 from gambeson.stats import Plan
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def grid(smoothed: "Smoothed", pixels: Tensor, *, select_draws: int, plan: Plan,
 
 
 def thresholds(smoothed: "Smoothed", radii: Sequence[float], values: int) -> list[float]:
-    """The least probability of the selected class from which each radius follows, by the tight certificate, tau added.
+    """The least probability of the selected class from which each radius follows, by the tight certificate, tau added,
+    for all images that lie `smoothed.off` off the lattice at most.
 
     radii: increasing, in [0, 1] pixel units, >= 0; 0 stands for any radius above 0. Raises UserError.
     """
@@ -64,7 +66,8 @@ def _threshold(smoothed: "Smoothed", radius: float, values: int) -> float:
     tight, noise = smoothed.certificates()[0], smoothed.noise.noise
 
     def reaches(p: float) -> bool:
-        return float(tight.radius(smoothed.less_tau(p, values), None, noise.scale)) >= max(radius, nextafter(0, inf))
+        found = float(tight.radius(smoothed.less_tau(p, values), None, noise.scale))
+        return less(found, smoothed.off) >= max(radius, nextafter(0, inf))
 
     low, high = 0.5, 1.0
     if not reaches(nextafter(high, 0)):

@@ -5,8 +5,9 @@ noise is integer (`gambeson.noise`). The class is picked on one set of draws and
 different keys, so they cannot be the same draws.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import nextafter, sqrt
+from math import nextafter
 from typing import NamedTuple
 
 import numpy as np
@@ -35,12 +36,16 @@ class Bounds(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Smoothed:
-    """A smoothed classifier: a served base model, a noise on the lattice, the number of classes and a run seed."""
+    """A smoothed classifier: a served base model, a noise on the lattice, the number of classes and a run seed.
+
+    off: how far the images that it is certified on lie off the lattice at most, in the tight certificate's norm.
+    """
 
     base: Served
     noise: Lattice
     classes: int
     seed: int = 0
+    off: float = 0.0
 
     def predict(
         self, pixels: Tensor, *, index: int, draws: int, alpha: float, purpose: str = "predict"
@@ -127,14 +132,13 @@ class Smoothed:
     def certificates(self) -> list[Certificate]:
         return applicable(self.noise.noise.kind)
 
+    def norms(self) -> dict[str, str]:
+        """The norm of every radius, by the radius's name."""
+        return {row.name + side: row.norm for row in self.certificates() for side in ("", "_two_sided")}
+
     def tau(self, values: int) -> float:
         """How far the noise over a whole image of `values` values may be from the true noise (total variation)."""
         return nextafter(self.noise.tau * values, 1) if self.noise.tau else 0.0
-
-    def rounding_distance(self, values: int) -> dict[str, float]:
-        """How far rounding to the lattice can move an image of `values` values, in l2 and l1."""
-        half = 0.5 / self.noise.levels
-        return {"l2": nextafter(half * sqrt(values), 1e9), "l1": nextafter(half * values, 1e9)}
 
     def request(self, pixels: Tensor, index: Part, ask: Ask, purpose: str = "certify") -> Request:
         """What an image's procedure asks for, as work for `gambeson.sampling.counts`."""
@@ -143,39 +147,16 @@ class Smoothed:
 
     def answer(self, pixels: Tensor, index: Part, ask: Ask, purpose: str = "certify") -> Counts:
         """The counts that one image's procedure asks for, here and now."""
-        work = [self.request(pixels, index, ask, purpose)]
-        return counts(self.base, work, noise=self.noise, classes=self.classes)[0]
+        return self.answers([pixels], [index], ask, purpose)[0]
 
-    def real_radii(self, pixels: Tensor, radii: dict[str, float]) -> dict[str, float]:
-        """Radii against real-valued adversaries: theirs and, where the image is off the lattice, our own rounding
-        goes off.
-
-        Rounding moves an image by the rounding distance at most. It also at most doubles a perturbation of a lattice
-        point, since a value that moves by k >= 1 steps was perturbed by k - 1/2 >= k/2 of them. Pixels in float32 are
-        off the lattice by 2^-25 each, which is paid for in both.
-        """
-        half = (1 - self.noise.levels * 2.0**-23) / 2
-        moved, values = self.rounding_distance(pixels.numel()), pixels.numel()
-        moved = {"l2": moved["l2"] + 2.0**-25 * sqrt(values), "l1": moved["l1"] + 2.0**-25 * values}
-        offset = lattice_offset(pixels, self.noise.levels)
-        own = {"l2": float(np.linalg.norm(offset)), "l1": float(np.abs(offset).sum())}
-        norm = {c.name: c.norm for c in self.certificates()}
-
-        def real(radius: float, norm: str) -> float:
-            left = max(nextafter(radius - moved[norm], 0), half * radius)
-            return max(0.0, nextafter(left - own[norm], 0))
-
-        return {name: real(radius, norm[name.removesuffix("_two_sided")]) for name, radius in radii.items()}
+    def answers(
+        self, images: Iterable[Tensor], names: Iterable[Part], ask: Ask, purpose: str = "certify"
+    ) -> list[Counts]:
+        """The same for several images, which share calls of the model."""
+        work = [self.request(image, name, ask, purpose) for image, name in zip(images, names, strict=True)]
+        return counts(self.base, work, noise=self.noise, classes=self.classes)
 
 
 def shift(p: float, tau: float) -> float:
     """A probability bound moved by tau (negative: down), rounded away from us, kept within [0, 1]."""
     return min(1.0, max(0.0, nextafter(p + tau, float(np.copysign(np.inf, tau)))))
-
-
-def lattice_offset(pixels: Tensor, levels: int) -> NDArray[np.float64]:
-    """How far an image is from its lattice point as float32 pixels have it: exactly 0 for the images of a data set,
-    else a little too far, which pays for the rounding of the norms.
-    """
-    nearest = to_lattice(pixels, levels).float() / levels
-    return np.asarray((pixels.double() - nearest.double()).numpy().ravel()) * (1 + 1e-12)

@@ -4,12 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
+from torch import nn
 
+from gambeson.data import Dataset
 from gambeson.errors import UserError
 from gambeson.evaluation import certified
 from gambeson.reports.runs import answer
 from gambeson.schema import check_record, check_settings
+from gambeson.smoothed.rounding import lattice_distance
 
 RADII = [0.0, 0.1, 0.2, 0.3]
 SMALL = {"noise": "gaussian:0.2", "draws": 5_000, "select_draws": 50}
@@ -123,3 +127,27 @@ def test_draws_that_certify_nothing_under_a_rule_are_refused(trained) -> None:
     assert certified(trained.model, named(trained, "digits"), **options).settings["budget"]["radii"] == [0.0]
     with pytest.raises(UserError, match="even if all agreed, beta_mixture would certify no radius"):
         certified(trained.model, named(trained, "digits"), rule="beta_mixture", **options)
+
+
+def test_radii_of_float_images_are_around_the_images() -> None:
+    """The classifier rounds them; what that moved them comes off, and images certify the grid's radii all the same."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    with torch.no_grad():
+        model[1].weight.copy_(torch.stack([-torch.ones(16), torch.ones(16)]))
+        model[1].bias.copy_(torch.tensor([8.0, -8.0]))  # the boundary: a mean of 1/2, in l2 at 4 |mean - 1/2|
+    images = (
+        torch.full((12, 1, 4, 4), 0.5) + 0.02 * torch.arange(-6, 6)[:, None, None, None] + torch.rand(12, 1, 4, 4) / 255
+    )
+    data = Dataset("floats", "test", images, torch.tensor([0] * 6 + [1] * 6), None, ("dark", "light"), torch.arange(12))
+    distance = 4 * (images.double().mean((1, 2, 3)) - 0.5).abs()
+    evaluation = certified(model.eval(), data, noise="gaussian:0.2", radii=RADII, draws=5_000)
+    moved = [lattice_distance(image, 255)["l2"] for image in images]
+    assert min(moved) > 0.001
+    found = list(evaluation)
+    for record, truth, own in zip(found, distance.tolist(), moved, strict=True):
+        radius = record["radii"]["gaussian_l2"]
+        assert radius <= truth
+        if radius:
+            assert min(abs(radius - each - (max(moved) - own)) for each in RADII) < 1e-9
+    assert sum(record["radii"]["gaussian_l2"] >= 0.2 for record in found) >= 4

