@@ -59,7 +59,7 @@ def test_every_page_is_found_from_the_first() -> None:
 WRITTEN = {
     "Certified records": [records.CertifiedRecord],
     "Other records": [records.CleanRecord, records.AttackedRecord],
-    "Evaluations": [run.Evaluation],
+    "Evaluations": [run.Evaluation, run.About],
     "Settings of a certification": [settings.CertifiedSettings, settings.Form, settings.ScoreBins],
     "Settings of an attack": [settings.AttackedSettings, settings.CleanSettings],
     "Header": [run.Header],

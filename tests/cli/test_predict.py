@@ -57,8 +57,9 @@ def test_radii_come_with_the_answers(gambeson, run, photos) -> None:
     assert head == ["picture", "class", "radius", "radius_on_lattice"]
     radii = [float(row[2]) for row in rows]
     assert len(radii) == 3
-    assert 0.03 < max(radii) < 0.1  # half of the lattice's radius, less the way to the lattice
-    assert {float(row[3]) for row in rows} == {0}  # a picture has 255 levels
+    assert 0.03 < max(radii)
+    # A picture has 255 levels, the lattice 16: the way to it comes off both.
+    assert all(float(row[2]) < float(row[3]) < 0.1 for row in rows)
 
 
 def test_mistakes_are_named(gambeson, run, photos, tmp_path) -> None:
