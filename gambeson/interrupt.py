@@ -45,6 +45,10 @@ def deferred(patience: float | None = None) -> Iterator[Stop]:
         for number, handler in mine.items():
             signal.signal(number, handler)
 
+    def again(number: int) -> None:
+        if signal.getsignal(number) is note:  # not while the signal is being obeyed already
+            os.kill(os.getpid(), number)
+
     def note(number: int, frame: FrameType | None) -> None:
         if stop.number is not None:
             restore()
@@ -53,7 +57,7 @@ def deferred(patience: float | None = None) -> Iterator[Stop]:
         stop.number = number
         if patience is not None:
             # Sent to the process: raised in the timer's own thread, it would not wake the main one.
-            timers.append(threading.Timer(patience, os.kill, [os.getpid(), number]))
+            timers.append(threading.Timer(patience, again, [number]))
             timers[0].daemon = True
             timers[0].start()
 

@@ -79,15 +79,22 @@ def main() -> None:
             "or begin another evaluation with a smaller --batch",
         )
         sys.exit(1)
+    except KeyboardInterrupt:  # another one, while the first was being passed on
+        _stopped(console)
+        sys.exit(INTERRUPTED)
     except SystemExit as leaving:  # how typer passes a Ctrl-C on
         if leaving.code in (INTERRUPTED, TERMINATED):
-            console.print("stopped; the same command goes on where this one ended")
+            _stopped(console)
         raise
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     """SIGTERM leaves like Ctrl-C: through every cleaning up, what is recorded complete."""
     sys.exit(TERMINATED)
+
+
+def _stopped(console: Console) -> None:
+    console.print("stopped; the same command goes on where this one ended")
 
 
 def _fail(console: Console, error: BaseException | str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import gambeson as package
+from gambeson import cli
 
 COMMANDS = ["quickstart", "train", "attack", "certify", "check", "verify", "predict", "report", "export", "list"]
 COMMANDS += ["data fetch"]
@@ -155,6 +156,17 @@ def test_a_failed_run_is_status_1(gambeson, run, monkeypatch) -> None:
     assert done.err.startswith("error: ")
     assert "records.jsonl cannot be written (No space left on device)" in done.err
     assert "make room, run again" in done.err
+
+
+def test_a_ctrl_c_on_top_of_another_is_no_traceback(monkeypatch, capsys) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err
 
 
 def test_memory_that_runs_out_keeps_what_is_recorded(gambeson, run, monkeypatch) -> None:
