@@ -8,6 +8,7 @@ that is m lattice steps away in l1 is seen alike in all but at most m of them: n
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,5 +81,12 @@ def splitting(noise: Noise, levels: int) -> Splitting:
 
 @lru_cache(maxsize=16)
 def offsets(states: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """The fixed offset of every value, in 0..states-1."""
-    return generator("splitting", states, *shape).integers(states, size=shape, dtype=np.int32)
+    """The fixed offset of every value, in 0..states-1.
+
+    Half a raw word each, by a multiplication and a shift: NumPy promises to keep the stream of raw words, but not what
+    `integers` makes of them, and other offsets would be another smoothed classifier.
+    """
+    count = prod(shape)
+    words = generator("splitting", states, *shape).bit_generator.random_raw(ceil(count / 2))
+    halves = np.stack([words & 0xFFFFFFFF, words >> 32], -1).ravel()[:count]
+    return ((halves * states) >> 32).astype(np.int32).reshape(shape)
