@@ -96,7 +96,7 @@ def attacked(
     classes, flags = inspect(model, data)
     smoothed = None if noise is None else smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
     if smoothed is not None:
-        smoothed.fills_rows(predict_draws=predict_draws)
+        smoothed.fills_rows(predict_draws, predict_alpha, "predict_")
         if smoothed.noise.states is not None:  # every noisy copy is counted
             predict_draws, predict_alpha = smoothed.noise.states, 0.0
     judged_by = None if smoothed is None else _Judged(smoothed, predict_draws, predict_alpha)

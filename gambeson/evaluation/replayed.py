@@ -56,7 +56,7 @@ def _road(smoothed: Smoothed, settings: dict[str, Any], values: int) -> Road:
     if budget == "exact":
         return every_copy(smoothed)
     certify_budget(same["draws"], same["select_draws"], same["alpha"])
-    smoothed.fills_rows(draws=same["draws"])
+    smoothed.fills_rows(same["draws"], same["alpha"])
     if budget == "fixed":
         return (soft if settings.get("smoothing") == "soft" else full)(smoothed, values, same)
     radii, rule = budget["radii"], budget["rule"]

@@ -33,7 +33,7 @@ def road(
 ) -> Road:
     """Arguments as `gambeson.certified`; raises UserError for what contradicts itself, or certifies nothing."""
     certify_budget(draws, select_draws, alpha)
-    smoothed.fills_rows(draws=draws)
+    smoothed.fills_rows(draws, alpha)
     if smoothing not in ("hard", "soft"):
         raise UserError(f"smoothing is {smoothing!r}; it must be hard (votes) or soft (mean scores)")
     values, same = data.images.shape[1:].numel(), {"select_draws": select_draws, "draws": draws, "alpha": alpha}

@@ -54,7 +54,8 @@ class SmoothedClassifier:
     model: images (N, C, H, W) in [0, 1] -> logits (N, classes), normalisation inside. noise: kind:scale, such as
     "gaussian:0.5", in pixel units. levels: of the pixel lattice that images are rounded to. form: the inference form
     (None: float32 with the threads that torch has). seed: None draws a secret one. The first call takes a copy of the
-    model, in evaluation mode: what becomes of the model later changes nothing.
+    model, in evaluation mode: what becomes of the model later changes nothing. The form is tried on its images, whose
+    shape all later ones must have.
 
     An image's noise is keyed by the seed and the image's content: the same image gets the same answer, company and
     batch sizes do not matter, and an attacker who does not know the seed cannot know the noise.
@@ -82,6 +83,7 @@ class SmoothedClassifier:
         self.model, self.noise, self.classes, self.levels, self.form = model, parse(noise).name, classes, levels, form
         self.seed = secrets.randbits(62) if seed is None else seed
         self._smoothed: Smoothed | None = None  # made for the first images: their shape is not known before
+        self._shape: tuple[int, ...] = ()
 
     @classmethod
     def from_run(
@@ -120,7 +122,7 @@ class SmoothedClassifier:
         images, smoothed = self._ready(x)
         if smoothed.noise.states is None:
             predict_budget(draws, alpha, prefix="")
-        smoothed.fills_rows(draws=draws)
+        smoothed.fills_rows(draws, alpha)
         ask = Ask("predict", 0, smoothed.draws(draws))
         found = smoothed.answers(images, [_name(smoothed, image) for image in images], ask)
         return np.array([smoothed.decide(one, alpha) for one in found], dtype=np.int64)
@@ -142,7 +144,7 @@ class SmoothedClassifier:
         images, smoothed = self._ready(x)
         if smoothed.noise.states is None:
             certify_budget(draws, select_draws, alpha)
-        smoothed.fills_rows(draws=draws)
+        smoothed.fills_rows(draws, alpha)
         if smoothed.noise.states is not None:
             work = [exact(smoothed, image) for image in images]
         elif radii is None:
@@ -176,6 +178,12 @@ class SmoothedClassifier:
                 self.model, images.float(), noise=self.noise, levels=self.levels, classes=self.classes, seed=self.seed,
                 form=self.form,
             )  # fmt: skip
+            self._shape = images.shape[1:]
+        if images.shape[1:] != self._shape:
+            raise UserError(
+                f"images are {tuple(images.shape[1:])}, and the form was tried on {tuple(self._shape)}: "
+                "give those, or make another SmoothedClassifier for each shape"
+            )
         return images.float(), self._smoothed
 
 

@@ -25,7 +25,7 @@ def grid_plan(
     least, batch, looks = thresholds(smoothed, radii, values), smoothed.base.form.batch, None
     rule = rule or rule_for(smoothed)
     if smoothed.base.positions == "mixture":
-        smoothed.fills_rows(draws=draws)
+        smoothed.fills_rows(draws, alpha)
         if rule != "beta_mixture":
             raise UserError(
                 f"the rule {rule} is about draws that are all alike, and the logits depend on the row of a call in the "

@@ -114,20 +114,28 @@ class Smoothed:
         unanimous[0] = draws
         return self.radii(self.bounds(unanimous, 0, draws, alpha, values))
 
-    def fills_rows(self, **draws: int) -> None:
-        """Refuse numbers of draws that do not fill the rows of a call equally often, where rows differ.
+    def fills_rows(self, draws: int, alpha: float, prefix: str = "") -> None:
+        """Refuse, where rows differ, draws that do not fill the rows of a call equally often, and alpha >= 1/4. prefix:
+        of the names by which the caller knows them.
 
-        Each row then has a probability of its own, and an image's draws fill them equally: their sum is at least as
-        concentrated as the binomial's with the mean probability (Hoeffding 1956), for which bounds are made.
+        Each row then has a probability of its own, and an image's n draws fill them equally. Bounds are made for a
+        binomial; with p the mean probability, k hits or more are no likelier than it says if k >= np + 1 (Hoeffding
+        1956). A bound that exceeds p needs that many if alpha < 1/4: np hits or more have a binomial probability of at
+        least 1/4 where p > 1/n (Greenberg & Mohri 2014); where p is smaller one hit may do, but proves no radius.
         """
-        batch = self.base.form.batch
-        for name, count in draws.items():
-            if self.base.positions == "mixture" and self.noise.states is None and count % batch:
-                nearest = max(1, round(count / batch)) * batch
-                raise UserError(
-                    f"{name} is {count}, and the logits depend on the row of a call in the form {self.base.form}: give "
-                    f"a multiple of {batch}, such as {nearest}, or certify in another form"
-                )
+        if self.base.positions == "alike" or self.noise.states is not None:
+            return
+        batch, why = self.base.form.batch, f"the logits depend on the row of a call in the form {self.base.form}"
+        if draws % batch:
+            nearest = max(1, round(draws / batch)) * batch
+            raise UserError(
+                f"{prefix}draws is {draws}, and {why}: give a multiple of {batch}, such as {nearest}, or certify in "
+                "another form"
+            )
+        if alpha >= 1 / 4:
+            raise UserError(
+                f"{prefix}alpha is {alpha}, and {why}: its bounds hold below 1/4; give less, or certify in another form"
+            )
 
     def certificates(self) -> list[Certificate]:
         return applicable(self.noise.noise.kind)

@@ -127,6 +127,15 @@ def test_what_is_no_batch_of_images_is_refused(x, message) -> None:
         classifier().predict(x)
 
 
+def test_images_of_a_shape_for_which_the_form_was_not_tried_are_refused() -> None:
+    one, small = classifier(), IMAGES[:, :, :3]
+    one.predict(IMAGES, draws=50)
+    for call in (one.predict, one.certify):
+        with pytest.raises(UserError, match=r"images are \(1, 3, 4\), and the form was tried on \(1, 4, 4\).*another"):
+            call(small, draws=50)
+    assert classifier().predict(small, draws=500)[0] == 0
+
+
 def test_what_is_no_classifier_is_refused() -> None:
     with pytest.raises(UserError, match="classes is 1"):
         SmoothedClassifier(Bright(), "gaussian:0.25", 1)

@@ -17,7 +17,7 @@ from gambeson.smoothed.serving import smooth
 from gambeson.stats import beta_mixture, group_sequential, lower
 from gambeson.stats import looks as schedule
 
-ALPHAS = (0.001, 0.05, 0.2)
+ALPHAS = (0.001, 0.05, 0.249)
 RNG = np.random.default_rng(0)
 ROWS = [  # probabilities of a hit, by row: alike, a little apart, apart, all or nothing
     np.full(6, 0.7),
@@ -123,6 +123,24 @@ def test_draws_that_do_not_fill_the_rows_are_refused(draws: int) -> None:
     with pytest.raises(UserError, match="give a multiple of 30"):
         classifier.predict(torch.rand(1, 1, 4, 4), draws=draws)
     assert classifier.predict(torch.rand(1, 1, 4, 4), draws=900).tolist() in ([0], [1], [ABSTAIN])
+
+
+def test_a_large_alpha_is_refused_where_rows_differ_and_would_prove_too_much() -> None:
+    """One row always hits and one never does: half of the draws hit, and no chance is left to pay alpha with."""
+    assert lower(10, 20, 0.7) > 0.5
+    data, form = [(torch.rand(1, 4, 4), 0)], Form("float32", "contiguous", 30)
+    for alpha in (0.25, 0.7):
+        with pytest.raises(UserError, match=rf"^alpha is {alpha}, and the logits depend on the row.* below 1/4"):
+            certified(ByRow().eval(), data, draws=300, alpha=alpha, form=form)
+        with pytest.raises(UserError, match=rf"^predict_alpha is {alpha}"):
+            attacked(
+                ByRow().eval(), data, eps=0.1, noise="gaussian:0.5", predict_draws=300, predict_alpha=alpha, form=form
+            )
+        classifier = SmoothedClassifier(ByRow().eval(), "gaussian:0.5", 2, form=form)
+        for call in (classifier.predict, classifier.certify):
+            with pytest.raises(UserError, match=rf"^alpha is {alpha}"):
+                call(torch.rand(1, 1, 4, 4), draws=300, alpha=alpha)
+    assert certified(ByRow().inner.eval(), data, draws=300, alpha=0.25, form=form).settings["alpha"] == 0.25
 
 
 @pytest.mark.parametrize("shift", [0.0, 1e-6])
