@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,7 +28,6 @@ class Plan:
     thresholds: tuple[float, ...]
     looks: tuple[int, ...]
     alpha: float
-    price: float | None
     certifies: NDArray[np.int64]  # (thresholds, looks): the most misses
     continues: NDArray[np.int64]  # (thresholds, looks): the most misses, by the next threshold
 
@@ -64,10 +64,15 @@ def plan(
     if np.any(np.diff(grid) <= 0):
         raise UserError(f"thresholds = {grid.tolist()!r}; allowed: increasing probabilities")
     seen = tuple(looks) if looks is not None else schedule(cap)
+    return _plan(tuple(grid.tolist()), seen, float(fraction("alpha", alpha)), price, rule)
+
+
+@lru_cache(maxsize=16)  # a certification asks again once its form is known
+def _plan(thresholds: tuple[float, ...], looks: tuple[int, ...], alpha: float, price: float | None, rule: str) -> Plan:
     limits = limits_of(rule)
-    certifies = np.minimum.accumulate(np.stack([limits(t, seen, alpha) for t in grid.tolist()]))
-    continues = np.tile(np.array(seen), (len(grid), 1)) if price is None else worth(certifies, seen, price)
-    return Plan(tuple(grid.tolist()), seen, alpha, price, certifies, continues)
+    certifies = np.minimum.accumulate(np.stack([limits(t, looks, alpha) for t in thresholds]))
+    continues = np.tile(np.array(looks), (len(thresholds), 1)) if price is None else worth(certifies, looks, price)
+    return Plan(thresholds, looks, alpha, certifies, continues)
 
 
 def attainable(threshold: float, *, alpha: float, cap: int = 100_000, rule: str = "group_sequential") -> bool:

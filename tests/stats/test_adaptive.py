@@ -96,6 +96,12 @@ def test_an_image_stops_at_the_last_look_and_when_all_is_certified():
     assert PLAN.level(0, 100, before=3) == 3
 
 
+def test_the_same_plan_is_made_once():
+    made = plan(GRID[:2], alpha=0.001, cap=500)
+    assert plan(GRID[:2].tolist(), alpha=0.001, cap=500) is made
+    assert plan(GRID[:2], alpha=0.001, cap=500, price=1e6) is not made
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
