@@ -2,9 +2,10 @@
 
 A record claims that the smoothed classifier gives its class with probability at least p_lower (soft: that its mean
 score is at least p_lower); one that abstains claims nothing. Fresh, independent draws give an upper bound on that
-probability; where it lies below the claim, the claim is rejected. Sound procedures claim something false of an image
-with probability alpha, and the upper bounds fail with beta together, so that of m images, chosen without a look at
-what was claimed, no more are rejected than Binomial(m, alpha) says, but for beta.
+probability; where it lies below the claim, the claim is rejected. A sound procedure claims something false of an image
+with probability alpha, and an upper bound fails with probability beta / m for each of m images. So those of a sound
+procedure, chosen without a look at what was claimed, are rejected independently of each other, each with probability
+alpha + beta / m at most.
 """
 
 import secrets
@@ -22,7 +23,9 @@ from gambeson.stats import betting, score_bins, upper
 
 @dataclass(frozen=True)
 class Verdict:
-    """The claims of `rejected` of `images` did not stand on fresh noise; those of `allowed` may fail by chance."""
+    """The claims of `rejected` of `images` did not stand on fresh noise; more than `allowed` of sound ones are rejected
+    with probability `level` at most.
+    """
 
     images: int
     rejected: int
@@ -55,8 +58,8 @@ def on_fresh_noise(
 
     A claim is rejected if upper(hits, draws, beta / N), tau added, lies below its p_lower; one about a mean score, by
     `betting.upper` of the fresh scores. Where every noisy copy was counted they are counted again, and a claim is
-    rejected if any count differs. draws: for each image, rounded up to whole calls where rows differ. seed: None draws
-    one that nobody could know before. Returns the verdict and the indices of the rejected images.
+    rejected if any count differs, and none may be. draws: for each image, rounded up to whole calls where rows differ.
+    seed: None draws one that nobody could know before. Returns the verdict and the indices of the rejected images.
     """
     fresh = replace(smoothed, seed=secrets.randbits(62) if seed is None else seed)
     rejected, draws = [], smoothed.draws(draws)
@@ -70,7 +73,8 @@ def on_fresh_noise(
         most = _most(fresh, image, record, draws, beta / len(records))
         if min(1.0, most + fresh.tau(image.numel())) < record["p_lower"]:
             rejected.append(record["index"])
-    allowed = int(binom.isf(level, max(1, len(records)), alpha))
+    chance = 0.0 if smoothed.noise.states is not None else alpha + beta / max(1, len(records))
+    allowed = int(binom.isf(level, max(1, len(records)), chance))
     return Verdict(len(records), len(rejected), allowed, draws, beta, level, fresh.seed), rejected
 
 

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from scipy.stats import binom
 
 from gambeson.evaluation import certified
 from gambeson.evaluation.smoothing import smooth
 from gambeson.evaluation.verified import on_fresh_noise
 from gambeson.inference import Form
+from gambeson.smoothed.procedure import ABSTAIN
 
 SMALL = {"noise": "gaussian:0.3", "draws": 2_000, "select_draws": 50, "alpha": 0.01}
 
@@ -43,6 +45,16 @@ def test_claims_that_are_too_high_fall_on_fresh_noise(evidence) -> None:
     verdict, rejected = on_fresh_noise(smoothed, data.pixels(rows), liars, draws=5_000, alpha=0.001, seed=2)
     assert not verdict.stands
     assert len(rejected) == verdict.rejected > verdict.allowed
+
+
+@pytest.mark.parametrize(("images", "alpha"), [(1, 1e-9), (25, 0.01), (100, 0.001)])
+def test_sound_claims_fail_as_rarely_as_stated(trained, images, alpha) -> None:
+    """Each is rejected with probability alpha + beta / images: its bound or the fresh one is wrong."""
+    smoothed = smooth(trained.model, trained.data, noise="gaussian:0.3", seed=0, form=None, classes=3)
+    pixels, silent = trained.data.pixels([0] * images), [{"predict": ABSTAIN}] * images
+    verdict, _ = on_fresh_noise(smoothed, pixels, silent, draws=100, alpha=alpha)
+    chance = alpha + verdict.beta / images
+    assert binom.sf(verdict.allowed, images, chance) <= verdict.level < binom.sf(verdict.allowed - 1, images, chance)
 
 
 def test_without_a_seed_the_noise_is_new(evidence) -> None:
