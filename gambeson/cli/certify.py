@@ -147,7 +147,7 @@ def certify(
         typer.echo(f"{name}: {most}{asked} certify at most {largest}")
         start = partial(_start, found, plan, f"certify {name}", engine, workers, ray_address)
         evaluation = record(found, plan, f"certify {name}", start, _watch(plan.settings))
-        tell_certified(found.run.records(evaluation), name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2])
+        tell_certified(found.run.records(evaluation), name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2], table_error)
 
 
 def _start(

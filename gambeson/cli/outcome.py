@@ -6,28 +6,37 @@ from typing import Any
 import typer
 
 
-def tell_certified(records: Sequence[dict[str, Any]], title: str, at: Sequence[float]) -> None:
-    """Certified accuracy at the radii `at`; of a table that was certified for an error, each cell as a range: from what
-    is certified to what is certified or undecided.
+def tell_certified(
+    records: Sequence[dict[str, Any]], title: str, at: Sequence[float], error: float | None = None
+) -> None:
+    """Certified accuracy at the radii `at`; of a table that was certified for an `error`, each cell as a range: from
+    what is certified to what is certified or undecided. Says how many cells stayed wider.
     """
-    total, of_a_table = len(records), records[0].get("undecided") is not None
+    total = len(records)
+    undecided = [0 if error is None else sum(least in r["undecided"] for r in records) for least in at]
     for place, (name, _) in enumerate(one_sided(records[0]["radii"])):
         radii = [r["radii"][name] if r["correct"] else -1.0 for r in records]
         cells = []
-        for least in at:
+        for least, more in zip(at, undecided, strict=True):
             count = sum(radius >= least for radius in radii)
             cells.append(f"{least:g}: {count / total:.3f}")
-            if of_a_table and place == 0:  # the tight certificate's radii are what is decided
-                cells[-1] += f" to {(count + sum(least in r['undecided'] for r in records)) / total:.3f}"
+            if error is not None and place == 0:  # the tight certificate's radii are what is decided
+                cells[-1] += f" to {(count + more) / total:.3f}"
         typer.echo(f"{title} {name}, certified accuracy at radius  {'  '.join(cells)}")
-    if of_a_table:
-        from gambeson.reports.shares import Share
-
-        lower, upper = Share(total // 2, total).interval
+    if error is None:
+        return
+    if wide := [more / total for more in undecided if more > error * total]:
         typer.echo(
-            f"{title}: the ranges are about these {total} images; the 95 % interval for others like them reaches up "
-            f"to {(upper - lower) / 2:.3f} further to each side"
+            f"{title}: {len(wide)} of {len(at)} cells are wider than {error:g}, up to {max(wide):.3f}: images that are "
+            "undecided there have no draws left, or too few to decide much; more --draws would narrow them"
         )
+    from gambeson.reports.shares import Share
+
+    lower, upper = Share(total // 2, total).interval
+    typer.echo(
+        f"{title}: the ranges are about these {total} images; the 95 % interval for others like them reaches up to "
+        f"{(upper - lower) / 2:.3f} further to each side"
+    )
 
 
 def one_sided(radii: dict[str, float]) -> list[tuple[str, float]]:

@@ -23,10 +23,12 @@ def progress(title: str, total: int, unit: str = "images", done: int = 0) -> Ite
 
     def tick(completed: int, note: str = "", **amounts: int) -> None:
         seconds = max(1e-9, perf_counter() - start)
-        rate = (completed - done) / seconds
-        left = timedelta(seconds=round((total - completed) / rate)) if rate > 0 else "?"
-        rates = [f"{rate:,.1f} {unit}/s", *(f"{amount / seconds:,.0f} {name}/s" for name, amount in amounts.items())]
-        show(completed, ", ".join([*rates, f"{left} left", *([note] if note else [])]))
+        told = [f"{amount / seconds:,.0f} {name}/s" for name, amount in amounts.items()]
+        if completed > done:
+            rate = (completed - done) / seconds
+            left = timedelta(seconds=round((total - completed) / rate))
+            told = [f"{rate:,.1f} {unit}/s", *told, f"{left} left"]
+        show(completed, ", ".join([*told, *([note] if note else [])]))
 
     with _bar(console, title, total, done) if console.is_terminal else _lines(title, total) as show:
         yield tick

@@ -14,7 +14,7 @@ from gambeson.engines import Engine, Judge, here
 from gambeson.errors import UserError
 from gambeson.evaluation.pilot import Estimate
 from gambeson.evaluation.rounds import in_rounds
-from gambeson.evaluation.work import Fields, Keep, Queue
+from gambeson.evaluation.work import Fields, Keep, Queue, Tell
 from gambeson.models.guards import Flag, require, undisturbed
 from gambeson.models.modes import device_of, evaluating
 from gambeson.stats import Table
@@ -56,7 +56,7 @@ class Evaluation:
         engine: Engine = here,
         partial: Iterable[dict[str, Any]] = (),
         keep: Keep = lambda counts: None,
-        tell: Callable[[str], None] = lambda word: None,
+        tell: Tell = lambda note, draws=0: None,
     ) -> Generator[dict[str, Any], None, None]:
         """Records of every example whose stable index is not in `done`, in the order in which they are finished.
 
@@ -69,7 +69,8 @@ class Evaluation:
         if self.table is None:
             finished = self._finished(done, engine, queue, keep)
         else:
-            finished = in_rounds(queue, self.judge, self.table, engine, keep, tell)
+            radii = self.settings["budget"]["radii"]
+            finished = in_rounds(queue, self.judge, self.table, radii, engine, keep, tell)
         for row, fields in finished:
             one = self.data.subset([row])
             if (index := int(one.indices)) not in done:

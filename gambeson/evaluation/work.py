@@ -20,6 +20,7 @@ from gambeson.smoothed.company import Answers
 
 Fields = dict[str, Any]  # of a record
 Keep = Callable[[dict[str, Any]], None]  # told what was counted of images that are not finished, slice by slice
+Tell = Callable[..., None]  # told in words how it goes, and draws=n: those so far
 Found = tuple[Sequence[Fields | None], Sequence[Answers]]  # what a judge makes of each image: None if it is unfinished
 
 
@@ -54,6 +55,7 @@ class Queue:
         self.data, self.company, self.indices = data, company, data.indices.tolist()
         self.answers: list[Answers] = [{} for _ in range(len(data))]
         self.seconds = [0.0] * len(data)
+        self.draws = 0  # that came back since it began
         self.until: list[int | None] = [None] * len(data)
         self.waiting: deque[list[int]] = deque()
         self.out: dict[int, list[int]] = {}  # what somebody has, by the number of its batch
@@ -99,6 +101,7 @@ class Queue:
         rows = self.out.pop(judged.number)
         found, answers = judged.found
         drawn = [_draws(now) - _draws(self.answers[row]) for row, now in zip(rows, answers, strict=True)]
+        self.draws += sum(drawn)
         finished: dict[int, Fields] = {}
         counted: dict[int, list[dict[str, Any]]] = {}
         left = []

@@ -9,6 +9,8 @@ from rich.console import Console
 
 from gambeson.cli import progress
 
+ROUND = "round 12: 400 images, certified at 0.75: 0.812, error 0.123"
+
 
 @pytest.fixture
 def clock(monkeypatch):
@@ -60,13 +62,27 @@ def test_nothing_to_do_is_nothing_to_tell(capsys) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_of_80_columns_shows_everything(capsys, monkeypatch, clock) -> None:
+def test_before_anything_is_done_nothing_is_said_of_its_rate(capsys, clock) -> None:
+    with progress.progress("certify", 9) as tick:
+        clock[0] = 10.0
+        tick(0, "round 2", draws=5_000)
+    assert capsys.readouterr().err == "certify: 0/9, 500 draws/s, round 2\n"
+
+
+@pytest.mark.parametrize(
+    ("completed", "note", "state"),
+    [
+        (320, "certified at 0.75: 0.812", "8.0 images/s, 33,000 draws/s, 0:00:22 left, certified at 0.75: 0.812"),
+        (0, ROUND, f"33,000 draws/s, {ROUND}"),
+    ],
+)
+def test_a_terminal_of_80_columns_shows_everything(capsys, monkeypatch, clock, completed, note, state) -> None:
     monkeypatch.setattr(
         progress, "Console", lambda stderr: Console(stderr=stderr, force_terminal=True, width=80, color_system=None)
     )
     with progress.progress("certify gaussian:0.25", 500) as tick:
         clock[0] = 40.0
-        tick(320, "certified at 0.75: 0.812", draws=1_320_000)
+        tick(completed, note, draws=1_320_000)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
-    assert "certify gaussian:0.25: 320/500" in shown
-    assert "8.0 images/s, 33,000 draws/s, 0:00:22 left, certified at 0.75: 0.812" in shown
+    assert f"certify gaussian:0.25: {completed}/500" in shown
+    assert state in shown

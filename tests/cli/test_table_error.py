@@ -51,14 +51,29 @@ def test_each_radius_is_told_as_a_range(done, run: Path) -> None:
     assert "the ranges are about these 40 images; the 95 % interval" in done.out
 
 
+def test_cells_that_stay_wider_than_asked_are_told(done, gambeson, run: Path) -> None:
+    assert "cells are wider than" not in done.out
+    words = list(WORDS)
+    words[words.index("--table-error") + 1], words[words.index("--draws") + 1] = 0, 300
+    outcome = gambeson("certify", run, *words)
+    opened = Run.open(run)
+    about = opened.records(opened.evaluations("certified")[-1]["id"])
+    undecided = [sum(radius in record["undecided"] for record in about) for radius in (0, 0.25, 0.5)]
+    wide = sum(count > 0 for count in undecided)
+    assert wide > 0
+    assert f"{wide} of 3 cells are wider than 0, up to {max(undecided) / 40:.3f}: " in outcome.out
+
+
 def test_rounds_are_shown_while_no_record_can_come(gambeson, run: Path, monkeypatch) -> None:
     monkeypatch.setattr("gambeson.cli.progress.EVERY", 0.001)
     told = gambeson("certify", run, *WORDS).err
-    shown = re.findall(r"0/40, .*, round (\d+): (\d+) images go on, undecided in a cell: at most", told)
+    standing = r"certified at 0\.25: [01]\.\d{3}, error [01]\.\d{3}$"
+    shown = re.findall(rf"0/40, (?:([\d,]+) draws/s, )?round (\d+): (\d+) images, {standing}", told, re.MULTILINE)
     assert len(shown) > 2
-    numbers = [int(number) for number, _ in shown]
+    numbers = [int(number) for _, number, _ in shown]
     assert numbers == sorted(numbers)
-    assert all(0 < int(images) <= 40 for _, images in shown)
+    assert all(0 < int(images) <= 40 for _, _, images in shown)
+    assert all(int(rate.replace(",", "")) > 0 for rate, _, _ in shown[1:])
 
 
 @pytest.mark.parametrize("engine", ["here", pytest.param("local", marks=pytest.mark.long)])

@@ -96,12 +96,19 @@ def test_a_whole_table_is_not_done_again(trained) -> None:
 
 
 def test_rounds_are_told(trained) -> None:
-    told: list[str] = []
-    records = list(evaluation(trained, 30).records(tell=told.append))
-    assert told[0] == "round 1: 30 images go on, undecided in a cell: at most 1.000"
-    assert [line.partition(":")[0] for line in told] == [f"round {n}" for n in range(1, len(told) + 1)]
-    assert len(told) > 2
-    assert len(records) == 30
+    told: list[tuple[str, int]] = []
+    records = list(evaluation(trained, 30).records(tell=lambda note, draws=0: told.append((note, draws))))
+    notes, draws = zip(*told, strict=True)
+    assert notes[0] == "round 1: 30 images, certified at 0.2: 0.000, error 1.000"
+    rounds = list(dict.fromkeys(notes))
+    assert [note.partition(":")[0] for note in rounds] == [f"round {n}" for n in range(1, len(rounds) + 1)]
+    assert len(rounds) > 2
+    certified = [float(note.split(": ")[2].partition(",")[0]) for note in rounds]
+    assert certified == sorted(certified)
+    assert certified[-1] <= sum(r["correct"] and r["radii"]["gaussian_l2"] >= 0.2 for r in records) / 30 + 0.0005
+    assert draws[0] == 0
+    assert draws[-1] == sum(50 + r["draws"] for r in records)
+    assert list(draws) == sorted(draws)
 
 
 def test_the_estimate_is_near_what_then_happens(trained, monkeypatch) -> None:
