@@ -18,18 +18,19 @@ from gambeson.allocator import keep_freed_memory
 from gambeson.engines import SLICE, Batch, Judge, Judged, Take, judged, lengthened, parcel
 from gambeson.errors import RunError, UserError
 from gambeson.inference import Form
-from gambeson.machine import Kind, kind_of_machine
+from gambeson.machine import Kind, cores, kind_of_machine, share_cores
 
 RETRIES = 5  # of one batch, when the worker that has it dies
+LOOK = 60.0  # seconds without an answer, after which the nodes are looked at again
 
 
 @dataclass(frozen=True)
 class RayCluster:
-    """form: the inference form of what is judged; a task takes as many CPUs as it has threads, and one GPU if it runs
-    on one. address: of a running cluster, host:port or "auto"; None starts one on this machine alone. workers: tasks
-    at a time, None for as many as the cluster has room for. slice_seconds: what a task takes, longer where there are
-    very many (`lengthened`). Nodes need Gambeson, the model's own code, and the same kind of machine: where it differs,
-    the last bits of logits may, and the run stops.
+    """form: the inference form of what is judged; a task takes as many CPUs as it has threads, or one GPU and one CPU.
+    address: of a running cluster, host:port or "auto"; None starts one on this machine alone. workers: tasks at a time,
+    None for as many as the cluster has room for. slice_seconds: what a task takes, longer where there are very many
+    (`lengthened`). Nodes need Gambeson, the model's own code, and the same kind of machine: where it differs, the last
+    bits of logits may, and the run stops.
     """
 
     form: Form
@@ -52,7 +53,8 @@ class RayCluster:
         if mine:
             _connect(self.address)
         try:
-            self._fits_somewhere()
+            if lack := self._lack():
+                raise UserError(lack)
             yield from self._run(sent, take)
         finally:
             if mine:
@@ -62,7 +64,8 @@ class RayCluster:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
-        task = ray.remote(num_cpus=self.form.threads, num_gpus=self._gpus(), max_retries=RETRIES)(_judge)
+        # By itself, Ray ends a process after each task on a GPU, and with it the model that was compiled there.
+        task = ray.remote(num_cpus=self._cpus(), num_gpus=self._gpus(), max_retries=RETRIES, max_calls=0)(_judge)
         common = (ray.put(sent), kind_of_machine(self.form.device, self.form.compiled), self.form)
         running: dict[Any, Batch] = {}  # a batch may run twice, and counts once
         open_: set[int] = set()
@@ -79,7 +82,10 @@ class RayCluster:
                     return
                 if len(running) < workers and (slow := _alone(running, open_)):
                     running[task.remote(*common, slice_seconds, slow)] = slow
-                for finished in _done(list(running)):
+                done = _done(list(running))
+                if not done and (lack := self._lack()):
+                    raise RunError(f"{lack}; what is recorded is kept")
+                for finished in done:
                     number = running.pop(finished).number
                     if number in open_:
                         found = ray.get(finished)
@@ -96,6 +102,10 @@ class RayCluster:
     def _gpus(self) -> int:
         return int(torch.device(self.form.device).type == "cuda")
 
+    def _cpus(self) -> int:
+        """Beside a GPU, threads have next to nothing to do."""
+        return 1 if self._gpus() else self.form.threads
+
     def _workers(self) -> int:
         """How many tasks run at a time. Nodes may come and go."""
         import ray
@@ -103,27 +113,29 @@ class RayCluster:
         if self.workers is not None:
             return self.workers
         total = ray.cluster_resources()
-        slots = total.get("GPU", 0) if self._gpus() else total.get("CPU", 0) // self.form.threads
+        slots = total.get("GPU", 0) if self._gpus() else total.get("CPU", 0) // self._cpus()
         return max(1, int(slots))
 
-    def _fits_somewhere(self) -> None:
-        """A task that no node has room for would wait for ever, without a word."""
+    def _lack(self) -> str | None:
+        """What no node has for a task, which would wait for ever, without a word; None: one has it."""
         import ray
 
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not any(n.get("CPU", 0) >= self.form.threads and n.get("GPU", 0) >= self._gpus() for n in nodes):
-            most = max(int(n.get("CPU", 0)) for n in nodes)
-            raise UserError(
-                f"a task needs {self.form.threads} CPUs and {self._gpus()} GPUs, and no node of the Ray cluster has as "
-                f"many (at most {most} CPUs); give fewer --threads, or add a node"
-            )
+        cpus, gpus = self._cpus(), self._gpus()
+        if any(n.get("CPU", 0) >= cpus and n.get("GPU", 0) >= gpus for n in nodes):
+            return None
+        most = max((int(n.get("CPU", 0)) for n in nodes), default=0)
+        return (
+            f"a task needs {cpus} CPUs and {gpus} GPUs, and no node of the Ray cluster has as many (at most {most} "
+            "CPUs); give fewer --threads, or add a node"
+        )
 
 
 def _done(running: list[Any]) -> list[Any]:
-    """What is done by now, at least one."""
+    """What is done by now; it waits for one, if that is soon."""
     import ray
 
-    first, others = ray.wait(running, num_returns=1)
+    first, others = ray.wait(running, num_returns=1, timeout=LOOK)
     more, _ = ray.wait(others, num_returns=len(others), timeout=0) if others else ([], [])
     return [*first, *more]
 
@@ -166,11 +178,13 @@ def _judge(sent: bytes, wanted: Kind, form: Form, slice_seconds: float, batch: B
             f"node {socket.gethostname()} has {found}, the evaluation began with {wanted}: the last bits of logits may "
             "differ; take it out of the cluster"
         )
-    return judged(_unpacked(sent), batch, slice_seconds)
+    return judged(_unpacked(sent, form.threads), batch, slice_seconds)
 
 
 @lru_cache(maxsize=1)
-def _unpacked(sent: bytes) -> Judge:
+def _unpacked(sent: bytes, threads: int) -> Judge:
     keep_freed_memory()
+    share_cores(1)  # it may have had another judge before
+    share_cores(max(1, cores() // threads))  # the others are for tasks like this one
     unpacked: Judge = pickle.loads(sent)
     return unpacked

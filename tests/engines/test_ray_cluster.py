@@ -4,12 +4,17 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import torch
 from judges import (
     EXPECTED,
+    Cores,
     CountDown,
+    DieInTheMiddle,
     DieOnce,
     HangOnNode,
     Remember,
@@ -21,10 +26,12 @@ from judges import (
     refuse_seven,
     squares,
 )
+from processes import wait
 
+from gambeson import certified, load, models
 from gambeson.engines import Batch, ray_cluster
 from gambeson.engines.ray_cluster import RayCluster
-from gambeson.errors import UserError
+from gambeson.errors import RunError, UserError
 from gambeson.inference import Form
 
 FORM = Form(threads=1)
@@ -117,3 +124,48 @@ def test_a_task_that_no_node_has_room_for_is_refused(cluster) -> None:
 def test_a_cluster_that_is_not_there_is_named(address: str) -> None:
     with pytest.raises(UserError, match=f"no Ray cluster answers at {address}"):
         next(RayCluster(FORM, address)(Squares(), batches()))
+
+
+def test_tasks_wait_for_no_node_that_will_never_come(cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only one with room for them leaves."""
+    monkeypatch.setattr(ray_cluster, "LOOK", 1.0)
+    node = cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    judge = Squares(HangOnNode(node.node_id, tmp_path / "there"))
+    judged = RayCluster(Form(threads=2), cluster.address)(judge, batches())
+    leaving = Thread(target=lambda: (wait((tmp_path / "there").exists), cluster.remove_node(node)))
+    leaving.start()
+    with pytest.raises(RunError, match=r"needs 2 CPUs .* \(at most 1 CPUs\).* what is recorded is kept"):
+        list(judged)
+    leaving.join()
+
+
+def test_a_worker_keeps_its_gpu_and_its_model(cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself, Ray ends a process after every task on a GPU. This one is on paper only."""
+    monkeypatch.setattr(RayCluster, "_gpus", lambda engine: 1)
+    node = cluster.add_node(num_cpus=1, num_gpus=1)
+    cluster.wait_for_nodes()
+    try:
+        found = list(RayCluster(Form(threads=64), cluster.address)(Squares(), batches()))
+    finally:
+        cluster.remove_node(node)
+    assert len({each["process"] for judged in found for each in judged.found}) == 1
+
+
+def test_each_worker_knows_its_share_of_the_cores(cluster) -> None:
+    left = [Batch(number, number) for number in range(4)]
+    found = RayCluster(FORM, cluster.address)(Cores(), lambda workers: left.pop() if left else None)
+    assert [judged.found for judged in found] == [1] * 4
+
+
+def test_certificates_are_those_of_one_process_whoever_dies(cluster, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = models.build("digits_cnn", classes=10, shape=(1, 8, 8)).eval()
+    words = {"noise": "gaussian:0.25", "radii": [0, 0.1, 0.25], "draws": 2_000, "select_draws": 50, "form": FORM}
+    evaluation = certified(model, load("digits", "test").every(20), **words)
+    dying = replace(evaluation, judge=DieInTheMiddle(evaluation.judge, tmp_path))
+    engine = RayCluster(FORM, cluster.address, slice_seconds=0.0)
+    both = (evaluation, dying.records(engine=engine))
+    alone, shared = ({record["index"]: {**record, "seconds": 0} for record in found} for found in both)
+    assert shared == alone
+    assert (tmp_path / "died").exists()
