@@ -13,8 +13,10 @@ from typing import Any
 import torch
 
 from gambeson import __version__
+from gambeson.errors import UserError
 
 Kind = dict[str, str | None]  # None: this system does not tell
+DEVICES = ("cpu", "cuda")
 NOISE = ("numpy", "scipy")  # what the noise depends on, and no logits
 # The instruction sets between which matrix libraries choose their kernels.
 _CHOSEN_BY = re.compile(r"\b(?:sse4_[12]|fma|avx\w*|amx\w*|asimd\w*|sve\w*|bf16|i8mm)\b")
@@ -49,6 +51,20 @@ def _compiler() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
     except (OSError, subprocess.CalledProcessError, IndexError):
         return "none"
+
+
+def usable(device: str) -> str:
+    """A device by its name, `auto` being cuda where there is one. Raises UserError where it cannot be used, and for any
+    other name: forms name the kind alone, and what runs on "cuda" runs on the first GPU that is visible.
+    """
+    found = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if found else "cpu"
+    if device not in DEVICES:
+        raise UserError(f"device is {device!r}; it must be auto, cpu or cuda (CUDA_VISIBLE_DEVICES says which GPU)")
+    if device == "cuda" and not found:
+        raise UserError("device cuda cannot be used here: torch finds no GPU; use cpu")
+    return device
 
 
 _processes = 1  # that share the cores

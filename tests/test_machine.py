@@ -1,8 +1,10 @@
-"""What tells machines apart between which the last bits of logits or of noise may differ."""
+"""What tells machines apart between which the last bits of logits or of noise may differ, and their devices."""
 
 import pytest
+import torch
 
 from gambeson import machine
+from gambeson.errors import UserError
 
 FLAGS = "flags\t\t: fpu sse4_1 fma avx2 avx512f amx_bf16"
 INTEL = f"processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 143\nmodel name\t: Xeon\n{FLAGS}\n"
@@ -48,3 +50,18 @@ def test_only_what_both_say_is_known_to_differ(kind) -> None:
     assert machine.differences(then, here, apart=machine.NOISE) == f"processor abacus (now {here['processor']})"
     assert "scipy 0.1 (now " in machine.differences(then, here)
     assert machine.differences(then, kind("")).startswith("scipy 0.1")
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_devices_are_kinds(gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert machine.usable("cpu") == "cpu"
+    assert machine.usable("auto") == ("cuda" if gpu else "cpu")
+    for other in ("cuda:1", "mps", "toaster", ""):
+        with pytest.raises(UserError, match=f"device is '{other}'; it must be auto, cpu or cuda .CUDA_VISIBLE_DEVICES"):
+            machine.usable(other)
+    if gpu:
+        assert machine.usable("cuda") == "cuda"
+    else:
+        with pytest.raises(UserError, match="cuda cannot be used here: torch finds no GPU; use cpu"):
+            machine.usable("cuda")

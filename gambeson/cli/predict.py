@@ -29,7 +29,7 @@ def predict(
     """
     import warnings
 
-    from gambeson.cli.target import numbers, pick_device, trained
+    from gambeson.cli.target import numbers, trained
     from gambeson.data.decode import decode
     from gambeson.records import Run
     from gambeson.reports.numbers import down
@@ -45,7 +45,7 @@ def predict(
     own = trained(run, weights, mean, std)
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
-        classifier = SmoothedClassifier.from_run(model, noise, model=own, device=pick_device(device), seed=seed)
+        classifier = SmoothedClassifier.from_run(model, noise, model=own, device=device, seed=seed)
     for note in notes:
         typer.echo(f"note: {note.message}", err=True)
     names: list[Any] = run.header["classes"]

@@ -39,12 +39,13 @@ def train(
 def train_run(chosen: "Recipe", out: Path, data_dir: Path | None, device: str, devices: int = 1) -> Path:
     """Train into `out` with progress, then write the run's header."""
     from gambeson import build, models
-    from gambeson.cli.target import header, pick_device
+    from gambeson.cli.target import header
     from gambeson.data import load
+    from gambeson.machine import usable
     from gambeson.records import Run
 
     bar = _Bar(f"train {chosen.name}")
-    place = pick_device(device)
+    place = usable(device)
     try:
         result = build.train_recipe(
             chosen, run=out, data_dir=data_dir, device=place, devices=devices, on_progress=bar.tell

@@ -15,6 +15,7 @@ from gambeson import __version__, models
 from gambeson import recipe as recipes
 from gambeson.data import Dataset, load
 from gambeson.errors import RunError, UserError
+from gambeson.machine import usable
 from gambeson.records import Run
 
 
@@ -47,7 +48,7 @@ def resolve(
     device: str,
 ) -> Target:
     """`target` is a run folder, a weights file that Gambeson wrote, or package.module:factory."""
-    place = pick_device(device)
+    place = usable(device)
     if Path(target).is_dir():
         run = Run.open(target)
         if out is not None and out.resolve() != run.path.resolve():
@@ -124,16 +125,6 @@ def by_rule(data: Dataset, rule: str) -> Dataset:
         raise RunError(f"the rule by which its images were chosen is {rule!r}; `gambeson certify` writes no such rule")
     limit = found["first"] or found["limit"]
     return data.every(int(found["every"] or 1), None if limit is None else int(limit))
-
-
-def pick_device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {device} cannot be used here ({str(error).splitlines()[0]}); try cpu") from None
-    return device
 
 
 def numbers(text: str, what: str) -> list[float]:

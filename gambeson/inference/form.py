@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gambeson.errors import UserError
+from gambeson.machine import DEVICES
 
 Dtype = Literal["float32", "bfloat16"]
 Memory = Literal["contiguous", "channels_last"]
@@ -30,7 +31,8 @@ class Form:
     compiled: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (("dtype", self.dtype, get_args(Dtype)), ("memory", self.memory, get_args(Memory))):
+        choices = (("dtype", self.dtype, get_args(Dtype)), ("memory", self.memory, get_args(Memory)))
+        for name, value, allowed in (*choices, ("device", self.device, DEVICES)):
             if value not in allowed:
                 raise UserError(f"form {name} is {value!r}; it must be one of {', '.join(allowed)}")
         if self.batch < 1:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gambeson.errors import UserError
 from gambeson.inference import Form
+from gambeson.machine import usable
 from gambeson.models.guards import require
 from gambeson.models.modes import device_of
 from gambeson.noise import parse
@@ -97,11 +98,11 @@ class SmoothedClassifier:
     ) -> "SmoothedClassifier":
         """The classifier of a run folder, in the inference form in which it was certified last with this noise.
 
-        noise: None: what it was trained with. model: for a run that does not hold its weights. Warns where it was
-        never certified, or on another kind of machine: logits may then differ in their last bits. Raises UserError
-        where the model is not the one that the run is about.
+        noise: None: what it was trained with. model: for a run that does not hold its weights. device: auto, cpu or
+        cuda. Warns where it was never certified, or on another kind of machine: logits may then differ in their last
+        bits. Raises UserError where the model is not the one that the run is about.
         """
-        run = Run.open(path)
+        device, run = usable(device), Run.open(path)
         name = parse(noise or trained_noise(run)).name
         return cls(
             kept_model(run, model).to(device),

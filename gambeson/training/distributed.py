@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gambeson.errors import UserError
+from gambeson.machine import usable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -23,10 +24,7 @@ def start(device: str, devices: int, precision: str) -> "Fabric":
 
     if devices < 1:
         raise UserError(f"devices is {devices}; it must be >= 1")
-    if device == "auto":  # Fabric's own choice may be mps, which has no float64: sums, distances and attacks need it
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "mps":
-        raise UserError("device 'mps' has no float64 numbers, which Gambeson needs; use cpu")
+    device = usable(device)  # Fabric's own choice may be mps, which has no float64: sums, distances and attacks need it
     strategy, kind = "auto" if devices == 1 else "ddp", cast(Any, precision)
     try:
         fabric = Fabric(accelerator=device, devices=devices, strategy=strategy, precision=kind)

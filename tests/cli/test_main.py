@@ -84,7 +84,7 @@ MISTAKES = [
     ("certify RUN --engine spark", "must be local or ray"),
     ("certify RUN --ray-address auto", "goes with --engine ray"),
     ("certify RUN --dtype float16", "bfloat16"),
-    ("certify RUN --device tpu", "--device tpu"),
+    ("certify RUN --device tpu", "device is 'tpu'"),
     ("certify RUN --data mnist", "is about digits, not mnist"),
     ("certify RUN --mean 0.5 --std 0.5", "holds its own weights and normalisation"),
     ("check RUN --fail-on pass", "--fail-on"),

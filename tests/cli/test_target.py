@@ -1,9 +1,11 @@
 """What a command works on: numbers as people write them, subsets, the model of a run."""
 
 import pytest
+from PIL import Image
 
-from gambeson.cli.target import choose, numbers, pick_device, resolve, subset_rule
+from gambeson.cli.target import choose, numbers, resolve, subset_rule
 from gambeson.errors import UserError
+from gambeson.smoothed.classifier import SmoothedClassifier
 
 OPTIONS = {"data": None, "data_dir": None, "split": "test", "every": 1, "limit": None, "out": None, "weights": None}
 OPTIONS |= {"mean": None, "std": None, "device": "cpu"}
@@ -51,8 +53,13 @@ def test_a_run_without_data_asks_for_it(run) -> None:
     assert resolve(str(run), **{**OPTIONS, "data": "digits"}).data.name == "digits"
 
 
-def test_devices() -> None:
-    assert pick_device("cpu") == "cpu"
-    assert pick_device("auto") in ("cpu", "cuda")
-    with pytest.raises(UserError, match="--device toaster cannot be used here"):
-        pick_device("toaster")
+@pytest.mark.parametrize("command", ["train", "certify", "attack", "check", "verify", "predict"])
+def test_a_device_that_forms_do_not_name_is_refused(gambeson, run, tmp_path, command) -> None:
+    """Sampling would be on another GPU than the model."""
+    picture = tmp_path / "picture.png"
+    Image.new("L", (8, 8)).save(picture)
+    words = {"train": ["digits-noisy", "--out", tmp_path / "trained"], "predict": [picture, "--model", run]}
+    done = gambeson(command, *words.get(command, [run]), "--device", "cuda:1")
+    assert (done.status, "must be auto, cpu or cuda (CUDA_VISIBLE_DEVICES" in done.err) == (2, True), done.err
+    with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES"):
+        SmoothedClassifier.from_run(run, device="cuda:1")

@@ -72,6 +72,6 @@ def test_two_processes_that_were_killed_have_the_metrics_of_two_that_were_not(tm
 
 
 def test_a_device_without_float64_is_refused_and_auto_never_picks_it() -> None:
-    with pytest.raises(UserError, match="'mps' has no float64"):
+    with pytest.raises(UserError, match="device is 'mps'; it must be auto, cpu or cuda"):
         start("mps", 1, "32-true")
     assert start("auto", 1, "32-true").device.type in ("cpu", "cuda")
