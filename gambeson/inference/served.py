@@ -79,12 +79,16 @@ def serve(model: Classifier, form: Form, positions: Positions = "alike") -> Serv
 
 
 def _compiled(model: nn.Module) -> Classifier:
-    """For one shape. No kernel is chosen by timing: every process must get the same ones."""
+    """For one shape. No kernel whose sums depend on it is chosen by timing: every process must get the same ones."""
     # All forms of all models are versions of one function to torch. After 8 of them it would no longer compile, and the
     # function would be another one than the form says.
     for limit in ("cache_size_limit", "accumulated_cache_size_limit"):
         setattr(torch._dynamo.config, limit, max(VERSIONS, getattr(torch._dynamo.config, limit)))
-    compiled: Classifier = torch.compile(model, dynamic=False)
+    from torch._inductor import config  # takes long, and only compiled forms need it
+
+    # By default, several ways to sum are timed on a GPU; an older torch knows no other way.
+    options: dict[str, Any] | None = {"deterministic": True} if hasattr(config, "deterministic") else None
+    compiled: Classifier = torch.compile(model, dynamic=False, options=options)
     return compiled
 
 

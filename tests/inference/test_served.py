@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._inductor import config
 
 from gambeson import models
 from gambeson.errors import UserError
@@ -119,7 +120,12 @@ def test_plain_callables_are_served_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"dtype": "float16"}, "float32, bfloat16"), ({"memory": "nhwc"}, "channels_last"), ({"batch": 0}, "at least 1")],
+    [
+        ({"dtype": "float16"}, "float32, bfloat16"),
+        ({"memory": "nhwc"}, "channels_last"),
+        ({"batch": 0}, "at least 1"),
+        ({"device": "cuda:1"}, "cpu, cuda"),
+    ],
 )
 def test_forms_that_do_not_exist(change: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -161,7 +167,7 @@ def test_a_process_compiles_as_many_forms_as_there_are(monkeypatch: pytest.Monke
     """By itself, torch compiles 8 versions of a function, and then does without."""
     compiled = []
 
-    def remember(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+    def remember(graph: torch.fx.GraphModule, inputs: list[Tensor], **options: Any) -> Callable[..., Any]:
         compiled.append(graph)
         return graph.forward
 
@@ -170,6 +176,17 @@ def test_a_process_compiles_as_many_forms_as_there_are(monkeypatch: pytest.Monke
     for batch in range(2, 14):
         serve(small(), Form("float32", "contiguous", batch, 1, compiled=True))(images(batch))
     assert len(compiled) == 12
+
+
+@needs_compiler
+@pytest.mark.skipif(not hasattr(config, "deterministic"), reason="this torch always times kernels on a GPU")
+def test_no_kernel_that_sums_otherwise_is_chosen_by_timing() -> None:
+    """Asked while the compiler is at work; what else is compiled in this process is compiled as it was."""
+    asked = []
+    with config.patch(post_grad_custom_pre_pass=lambda graph: asked.append(config.deterministic)):
+        serve(small(), Form("float32", "contiguous", 8, 1, compiled=True))(images(8))
+    assert asked == [True]
+    assert not config.deterministic
 
 
 FRESH = """
