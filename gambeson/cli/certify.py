@@ -133,21 +133,21 @@ def certify(
     wished = wishes(dtype, memory, batch, threads, compiled)
     form = form_for(found, wished, smoothed[0].noise, ahead, others=others(engine, workers, found.model))
 
-    def planned(form: "Form") -> "list[Evaluation]":
-        return [certified(found.model, found.data, noise=name, seed=seed, form=form, **options) for name in names]
+    def measured(form: "Form") -> None:
+        plans = [certified(found.model, found.data, noise=name, seed=seed, form=form, **options) for name in names]
+        natural(found)
+        for plan in plans:
+            name = smoothed_name(plan.settings)
+            largest = ", ".join(f"{key} {radius:.3f}" for key, radius in one_sided(plan.settings["max_radius"]))
+            grid = _grid(plan.settings)
+            most = "at most " if grid else ""
+            asked = f"{plan.settings['draws']} draws at alpha {plan.settings['alpha']:g}"
+            typer.echo(f"{name}: {most}{asked} certify at most {largest}")
+            start = partial(_start, found, plan, f"certify {name}", engine, workers, ray_address)
+            evaluation = record(found, plan, f"certify {name}", start, _watch(plan.settings))
+            tell_certified(found.run.records(evaluation), name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2], table_error)
 
-    plans = fitting(found.run, form, planned)
-    natural(found)
-    for plan in plans:
-        name = smoothed_name(plan.settings)
-        largest = ", ".join(f"{key} {radius:.3f}" for key, radius in one_sided(plan.settings["max_radius"]))
-        grid = _grid(plan.settings)
-        most = "at most " if grid else ""
-        asked = f"{plan.settings['draws']} draws at alpha {plan.settings['alpha']:g}"
-        typer.echo(f"{name}: {most}{asked} certify at most {largest}")
-        start = partial(_start, found, plan, f"certify {name}", engine, workers, ray_address)
-        evaluation = record(found, plan, f"certify {name}", start, _watch(plan.settings))
-        tell_certified(found.run.records(evaluation), name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2], table_error)
+    fitting(found.run, form, measured)
 
 
 def _start(

@@ -18,6 +18,7 @@ from gambeson.jsonl import read_json, write_json
 from gambeson.machine import kind_of_machine
 from gambeson.models.modes import device_of
 from gambeson.noise import Lattice
+from gambeson.partial import Partial
 from gambeson.records import Run
 from gambeson.smoothed.kept import differences
 from gambeson.smoothed.serving import examples
@@ -62,32 +63,47 @@ def form_for(target: Target, asked: Asked, noise: Lattice, draws: int, *, others
 
 
 def fitting(run: Run, form: Form, make: Callable[[Form], Made]) -> Made:
-    """What `make` makes of the form, with half the rows as long as that runs out of memory; what fits is kept.
+    """What `make` makes of the form, with half the rows as long as it runs out of memory; what fits is kept.
 
-    Once there is a record in a form it is not changed: the evaluation would never end, and others be about another
-    function.
+    Once anything was counted in a form it is not changed: what was counted would be lost, the evaluation would never
+    end, and others be about another function.
     """
     fits = form
     while True:
         try:
-            made = make(fits)
-            break
+            return make(fits)
         except Exception as error:
-            if not out_of_memory(error) or fits.batch == 1 or _has_records(run, fits):
+            if not out_of_memory(error) or _counted(run, fits):
                 raise
-            fits = replace(fits, batch=fits.batch // 2)
-            typer.echo(f"form: {first_line(error)}: with {fits.batch} images a call from now on", err=True)
-    if fits != form:
-        with run.writing():
-            changed = {"form": fits.settings()}
-            forms = [entry | changed if Form(**entry["form"]) == form else entry for entry in _known(run)]
-            write_json(_path(run), {"forms": forms})
-    return made
+            if fits.batch == 1:
+                _keep(run, fits, form)  # the rows are not to blame
+                raise
+            smaller = replace(fits, batch=fits.batch // 2)
+            typer.echo(f"form: {first_line(error)}: with {smaller.batch} images a call from now on", err=True)
+            _keep(run, fits, smaller)
+            fits = smaller
 
 
-def _has_records(run: Run, form: Form) -> bool:
+def _keep(run: Run, before: Form, now: Form) -> None:
+    """`now` instead of `before`, in which nothing was counted: what was begun in it goes too."""
+    with run.writing():
+        for name in _begun(run, before):
+            (run.path / "evaluations" / f"{name}.json").unlink()
+        changed = {"form": now.settings()}
+        forms = [entry | changed if Form(**entry["form"]) == before else entry for entry in _known(run)]
+        write_json(_path(run), {"forms": forms})
+
+
+def _counted(run: Run, form: Form) -> bool:
+    """Whether there is a record in this form, or a count of what is not finished."""
+    partial = run.path / "partial.jsonl"
+    return any(run.records(name) or Partial(partial, name).read() for name in _begun(run, form))
+
+
+def _begun(run: Run, form: Form) -> list[str]:
+    """The evaluations in this form."""
     forms = ((found["id"], found["settings"].get("form")) for found in run.evaluations())
-    return any(run.records(name) for name, settings in forms if settings and Form(**settings) == form)
+    return [name for name, settings in forms if settings and Form(**settings) == form]
 
 
 def _found_for(entry: dict[str, Any]) -> float:

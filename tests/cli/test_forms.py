@@ -1,9 +1,13 @@
 """The inference form of a run is found once and kept, whatever the clock says later."""
 
 import json
+import signal
+from itertools import count
+from pathlib import Path
 
 import pytest
 import torch
+from stopping import FORM, KILLED, stop
 
 from gambeson.cli import forms
 from gambeson.inference import Served, trial
@@ -114,18 +118,28 @@ def test_workers_take_the_form_that_the_run_has(gambeson, run, clock) -> None:
 
 @pytest.fixture
 def memory_for(monkeypatch: pytest.MonkeyPatch):
-    """A function that leaves memory for calls of so many rows; what fails then is torch's own allocator."""
+    """A function that leaves memory for calls of so many rows, from some call on; what fails then is torch's own
+    allocator. It gives a counter of the calls.
+    """
     call = Served.__call__
 
-    def rows(most: int) -> None:
+    def rows(most: int, first: int = 0) -> "count[int]":
+        calls = count()
+
         def limited(served: Served, images: torch.Tensor) -> torch.Tensor:
-            if len(images) > most:
+            if next(calls) >= first and len(images) > most:
                 torch.empty(2**60, dtype=torch.uint8)
             return call(served, images)
 
         monkeypatch.setattr(Served, "__call__", limited)
+        return calls
 
     return rows
+
+
+def forget(run: Path) -> None:
+    for path in (run / "records.jsonl", *run.glob("evaluations/*")):
+        path.unlink()
 
 
 ATTACK = (
@@ -139,8 +153,7 @@ def test_a_form_that_no_longer_fits_is_halved_for_good_before_anything_is_record
 ) -> None:
     clock("float32")
     assert gambeson("certify", run, *WORDS).status == 0
-    for path in (run / "records.jsonl", *run.glob("evaluations/*")):
-        path.unlink()
+    forget(run)
     memory_for(60)
     done = gambeson(command[0], run, *command[1:])
     assert done.status == 0, done.err
@@ -152,6 +165,48 @@ def test_a_form_that_no_longer_fits_is_halved_for_good_before_anything_is_record
     forms = [evaluation["settings"].get("form") for evaluation in Run.open(run).evaluations()]
     assert [form for form in forms if form] == [kept["form"]] * 2
     assert kept["form"]["batch"] == 50
+
+
+def test_memory_that_runs_out_before_anything_is_counted_halves_the_form_too(gambeson, run, clock, memory_for) -> None:
+    """In the very last call of all: the images are judged together, and none is finished."""
+    clock("float32")
+    words = ("certify", run, *WORDS, "--draws", 2_000, "--budget", "fixed")
+    assert gambeson(*words).status == 0
+    forget(run)
+    calls = memory_for(10_000)
+    assert gambeson(*words).status == 0
+    forget(run)
+    memory_for(60, first=next(calls) - 1)
+    done = gambeson(*words)
+    assert done.status == 0, done.err
+    assert "with 50 images a call from now on" in done.err
+    (kept,) = json.loads((run / "forms.json").read_text())["forms"]
+    (evaluation,) = Run.open(run).evaluations("certified")  # what was begun with more rows is gone
+    assert evaluation["settings"]["form"] == kept["form"]
+    assert kept["form"]["batch"] == 50
+
+
+def test_rows_that_are_not_to_blame_are_kept(gambeson, run, clock, memory_for) -> None:
+    """Not even one fits."""
+    clock("float32")
+    assert gambeson("certify", run, *WORDS).status == 0
+    forget(run)
+    before = (run / "forms.json").read_bytes()
+    memory_for(0)
+    done = gambeson("certify", run, *WORDS)
+    assert (done.status, "with 1 images a call" in done.err) == (1, True), done.err
+    assert (run / "forms.json").read_bytes() == before
+    assert not Run.open(run).evaluations("certified")
+
+
+def test_a_form_in_which_something_is_counted_is_not_halved(gambeson, run, memory_for) -> None:
+    words = ("--noise", "gaussian:0.25", *FORM, "--budget", "fixed", "--draws", 4_000, "--limit", 1)
+    assert stop(run, words, signal.SIGKILL) == KILLED
+    before = (run / "forms.json").read_bytes()
+    memory_for(60)
+    done = gambeson("certify", run, *words)
+    assert (done.status, "what is recorded is kept: free memory" in done.err) == (1, True), done.err
+    assert (run / "forms.json").read_bytes() == before
 
 
 def test_a_form_that_has_records_is_not_halved(gambeson, run, clock, memory_for) -> None:
