@@ -67,3 +67,17 @@ def deferred(patience: float | None = None) -> Iterator[Stop]:
         yield stop
     finally:
         restore()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """For what starts a process: signals act afterwards, and the process never hears of a Ctrl-C, which a terminal
+    sends to it too: what this thread blocks, a process that it starts has blocked.
+    """
+    with deferred() as stop:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            stop.obey()

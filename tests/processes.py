@@ -3,6 +3,7 @@
 import multiprocessing
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 # Forked from a process that has imported torch, so that tests can afford many.
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -15,3 +16,8 @@ def wait(happened: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError
         time.sleep(0.001)
+
+
+def children(process: int) -> list[int]:
+    """Processes that its main thread started, the youngest last."""
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]

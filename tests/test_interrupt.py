@@ -2,12 +2,13 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 
-from gambeson.interrupt import deferred
+from gambeson.interrupt import deferred, uninterrupted
 
 
 class Terminated(Exception):
@@ -94,3 +95,22 @@ def test_elsewhere_than_in_the_main_thread_nothing_is_noted() -> None:
     thread.start()
     thread.join()
     assert found == [False]
+
+
+@ACTS
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_starts_a_process_is_not_interrupted_and_the_process_hears_no_ctrl_c(number, error, fails) -> None:
+    """The signal is obeyed afterwards, even if the process could not be started."""
+    ended = []
+    with pytest.raises(error), uninterrupted():  # noqa: PT012
+        child = subprocess.Popen(["sleep", "60"])
+        child.send_signal(signal.SIGINT)
+        send(number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.1)
+        child.kill()
+        ended.append(child.wait())
+        if fails:
+            raise OSError
+    assert ended == [-signal.SIGKILL]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

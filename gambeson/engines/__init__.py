@@ -19,6 +19,7 @@ from gambeson.interrupt import deferred
 SLICE = 10.0  # seconds of work that a kill may cost
 MANY = 200  # workers; more of them get longer slices, so that whoever hands these out keeps up
 PATIENCE = 3.0  # seconds for which a stop waits for what is at work
+ALONE = "use one process (--engine local --workers 1; in Python, leave engine out)"
 
 Over = Callable[[], bool]  # whether the slice is over
 Judge = Callable[[Any, Over], Any]  # a part of the data -> what was found; it may end early once the slice is over
@@ -76,5 +77,5 @@ def parcel(judge: Callable[..., Any]) -> bytes:
     except Exception as error:
         raise UserError(
             f"this evaluation cannot be sent to other processes ({error}): of evaluations, only certify can; of "
-            "models, those whose class is defined at the top of a module; use one worker"
+            f"models, those whose class is defined at the top of a module; {ALONE}"
         ) from error

@@ -4,21 +4,26 @@ import os
 import pickle
 import signal
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
+from multiprocessing.reduction import DupFd
+from tempfile import TemporaryFile
 from threading import Event, Thread
 from time import sleep
+from typing import Any
 
 import torch
 
 from gambeson.allocator import keep_freed_memory
-from gambeson.engines import PATIENCE, SLICE, Batch, Judge, Judged, Take, judged, parcel
-from gambeson.errors import RunError, UserError
+from gambeson.engines import ALONE, PATIENCE, SLICE, Batch, Judge, Judged, Take, judged, parcel
+from gambeson.errors import RunError, UserError, out_of_memory
+from gambeson.interrupt import uninterrupted
 from gambeson.machine import share_cores
 
 ATTEMPTS = 3  # times that a batch may be at work when a worker dies
@@ -49,7 +54,7 @@ class Local:
 
     def __call__(self, judge: Judge, take: Take) -> Iterator[Judged]:
         """Every batch once, as they are done. What the workers were at when one of them died is done again."""
-        sent, waiting, deaths = parcel(judge), _Waiting(take), Counter[int]()
+        sent, waiting, deaths = _Lent(parcel(judge)), _Waiting(take), Counter[int]()
         while True:
             try:
                 yield from self._pool(sent, waiting)
@@ -60,11 +65,12 @@ class Local:
                 if often:
                     where = " or ".join(batch.title or f"batch {batch.number}" for batch in often)
                     raise RunError(
-                        f"workers died {ATTEMPTS} times at {where} (too little memory for {self.workers} models?); "
-                        "what is recorded is kept: go on with fewer --workers"
+                        f"workers died {ATTEMPTS} times at {where} (too little memory for {self.workers} models? a "
+                        "script without `if __name__ == '__main__':`?); what is recorded is kept: go on with fewer "
+                        "--workers"
                     ) from None
 
-    def _pool(self, sent: bytes, waiting: "_Waiting") -> Iterator[Judged]:
+    def _pool(self, sent: "_Lent", waiting: "_Waiting") -> Iterator[Judged]:
         """Work until nothing waits; what was begun and not done waits again when the pool breaks."""
         spawn = get_context("spawn")  # a fork would share OpenMP's threads and CUDA's state with the parent
         # Its closing tells the workers to leave, and it closes even if this process is killed.
@@ -73,7 +79,7 @@ class Local:
         visible = _visible_gpus()
         for worker in range(self.workers):
             gpus.put(visible[worker % len(visible)] if visible else None)
-        begin = (sent, torch.get_num_threads(), self.workers, alive, gpus)
+        begin: Any = (sent, torch.get_num_threads(), self.workers, alive, gpus)
         running: dict[Future[Judged], Batch] = {}
         pool = ProcessPoolExecutor(self.workers, spawn, _begin, begin)
         try:
@@ -81,7 +87,8 @@ class Local:
                 # One ahead, so that no worker waits for this loop.
                 while len(running) < self.workers + 1 and (batch := waiting.take(self.workers)) is not None:
                     try:
-                        running[pool.submit(_judge, pickle.dumps(batch), self.slice_seconds)] = batch
+                        with uninterrupted():  # a worker may be started
+                            running[pool.submit(_judge, pickle.dumps(batch), self.slice_seconds)] = batch
                     except BrokenProcessPool:  # it says so when it is given work; what was done before comes first
                         waiting.returned.appendleft(batch)
                         if not running:
@@ -107,6 +114,25 @@ class Local:
             alive.close()
 
 
+class _Lent:
+    """Bytes that arrive in other processes as they are, in a file without a name. A process that is started with more
+    than a pipe holds, and dies before it has read it, is waited for without end.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.file = TemporaryFile()  # noqa: SIM115 (it lasts as long as this does)
+        self.file.write(content)
+        self.file.flush()
+
+    def __reduce__(self) -> tuple[Callable[[Any], mmap], tuple[Any]]:
+        return _arrived, (DupFd(self.file.fileno()),)
+
+
+def _arrived(descriptor: Any) -> mmap:
+    with open(descriptor.detach(), "rb") as file:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
+
+
 class _Waiting:
     """Batches that nobody has, those first that came back undone."""
 
@@ -122,7 +148,7 @@ _own: Judge | Exception  # a worker's judge, unpacked once, or why it could not 
 _leaving = Event()  # of a worker
 
 
-def _begin(sent: bytes, threads: int, workers: int, alive: Connection, gpus: "SimpleQueue[str | None]") -> None:
+def _begin(sent: mmap, threads: int, workers: int, alive: Connection, gpus: "SimpleQueue[str | None]") -> None:
     """A worker's start. It leaves when `alive` closes; a Ctrl-C is the parent's business."""
     global _own
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -154,5 +180,7 @@ def _leave_when_closed(alive: Connection) -> None:
 def _judge(batch: bytes, slice_seconds: float) -> Judged:
     """Of bytes: tensors would be sent as open files in shared memory, which a worker that dies leaves behind."""
     if isinstance(_own, Exception):
-        raise UserError(f"a worker cannot rebuild the model ({type(_own).__name__}: {_own}); use one worker")
+        if out_of_memory(_own):
+            raise _own
+        raise UserError(f"a worker cannot rebuild the model ({type(_own).__name__}: {_own}); {ALONE}")
     return judged(_own, pickle.loads(batch), slice_seconds, _leaving.is_set)

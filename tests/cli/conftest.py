@@ -49,10 +49,11 @@ def gambeson() -> Callable[..., Outcome]:
 def process() -> Callable[..., subprocess.Popen]:
     """`gambeson WORDS` in a process of its own, which can be killed."""
 
-    def start(*words: object) -> subprocess.Popen:
+    def start(*words: object, **options: object) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", "gambeson", *map(str, words)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            **options,
         )  # fmt: skip
 
     return start

@@ -4,13 +4,14 @@ import os
 import random
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from processes import wait
+from processes import children, wait
 from safetensors.torch import load_file
 from stopping import FORM, KILLED, attacked, begun, counted, drawn, finish, log, records, sign, size, stop
 
@@ -48,13 +49,18 @@ def kept(run: Path) -> int:
     return sum(draws[-1] for draws in found.values())
 
 
+def start_again(run: Path) -> None:
+    """As if the run had never been evaluated."""
+    for path in (run / "records.jsonl", run / "forms.json", *run.glob("evaluations/*")):
+        path.unlink(missing_ok=True)
+
+
 def killed_at_random_moments(run: Path, words: tuple, expected: list, kills: int, pause: float, **options) -> None:
     moments = random.Random(0)
     for _ in range(kills):
         while (status := stop(run, words, signal.SIGKILL, seconds=moments.uniform(0, pause), **options)) == 0:
             assert records(run) == expected
-            for path in [run / "records.jsonl", *run.glob("evaluations/*")]:  # once more from the start
-                path.unlink()
+            start_again(run)
         assert status == KILLED, log(run)
         assert kept(run) > 0
     finish(run, words)
@@ -71,6 +77,30 @@ def test_killed_at_random_moments(run: Path, whole, words: tuple, engine: str, k
 @pytest.mark.parametrize("words", [FIXED, GRID], ids=["fixed", "grid"])
 def test_killed_at_a_hundred_random_moments(run: Path, whole, words: tuple, engine: str) -> None:
     killed_at_random_moments(run, words, records(whole(words)), 100, 0.3, engine=engine, more=30)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("engine", "kills"), [("here", 40), ("local", 12)])
+def test_killed_at_any_moment_of_its_life(run: Path, whole, engine: str, kills: int) -> None:
+    """While it begins, writes down what was asked, or drops what it kept: a kill may come before it has counted."""
+    moments, expected, ended = random.Random(0), records(whole(FIXED)), 0
+    begin = time.monotonic()
+    finish(run, FIXED, engine=engine)
+    life = time.monotonic() - begin
+    start_again(run)
+    for _ in range(kills):
+        with begun(run, FIXED, engine=engine) as process:
+            process.join(moments.uniform(0, life))
+            process.kill()
+            process.join()
+            assert process.exitcode in (0, KILLED), log(run)
+        if process.exitcode == 0:
+            assert records(run) == expected
+            start_again(run)
+            ended += 1
+    assert ended < kills
+    finish(run, FIXED)
+    assert records(run) == expected
 
 
 @SIGNALS
@@ -123,6 +153,26 @@ def test_ctrl_c_in_a_terminal(process, run: Path) -> None:
     assert running.returncode == 128 + signal.SIGINT
     assert "the same command goes on" in told
     assert "Traceback" not in told
+
+
+@SIGNALS
+@pytest.mark.parametrize("later", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_a_signal_to_the_whole_group(process, run: Path, whole, how: signal.Signals, later: bool) -> None:
+    """As a terminal sends Ctrl-C, and batch systems SIGTERM: while the first worker begins, beside who keeps account of
+    semaphores, or when the work is under way.
+    """
+    words = ENDLESS if later else FIXED
+    running = process("certify", run, *words, "--workers", 2, start_new_session=True)
+    wait(lambda: size(run) > 0 if later else len(children(running.pid)) >= 2)
+    time.sleep(0.5)  # importing takes longer
+    os.killpg(running.pid, how)
+    _, told = running.communicate(timeout=120)
+    assert running.returncode == 128 + how, told
+    assert told.strip().splitlines()[-1] == "stopped; the same command goes on where this one ended", told
+    assert "Traceback" not in told
+    if not later:
+        finish(run, words)
+        assert records(run) == records(whole(words))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

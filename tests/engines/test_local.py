@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,7 @@ from judges import (
     DieOften,
     DieOnce,
     Squares,
+    TooLarge,
     WaitForCompany,
     WaitForTheOthers,
     batches,
@@ -30,7 +32,7 @@ from judges import (
     sleep_long,
     squares,
 )
-from processes import wait
+from processes import children, wait
 
 from gambeson import machine
 from gambeson.engines import Batch, here
@@ -107,13 +109,19 @@ def test_a_worker_that_dies_while_nobody_looks_costs_no_batch(tmp_path: Path) ->
 
 
 def test_a_worker_that_cannot_rebuild_the_model_says_why() -> None:
-    with pytest.raises(UserError, match=r"cannot rebuild the model .*stayed at home"):
+    with pytest.raises(UserError, match=r"cannot rebuild the model .*stayed at home.* leave engine out"):
         list(Local(2)(CannotBeRebuilt(), batches()))
+
+
+def test_a_worker_whose_model_does_not_fit_into_memory_says_that() -> None:
+    """It is no mistake of the user's: who hears of it may make the calls smaller."""
+    with pytest.raises(torch.OutOfMemoryError):
+        list(Local(2)(TooLarge(), batches()))
 
 
 def test_workers_that_keep_dying_are_given_up(tmp_path: Path) -> None:
     judged = Local(2)(Squares(DieOnce(tmp_path / "died", always=True)), batches())
-    with pytest.raises(RunError, match=r"workers died 3 times at .*batch 3.* fewer --workers"):
+    with pytest.raises(RunError, match=r"workers died 3 times at .*batch 3.*__main__.* fewer --workers"):
         list(judged)
 
 
@@ -150,7 +158,7 @@ def test_an_abandoned_evaluation_does_not_wait_for_the_rest_of_an_answer() -> No
 
 
 def test_what_cannot_be_sent_is_refused_before_anything_starts() -> None:
-    with pytest.raises(UserError, match=r"cannot be sent to other processes .* top of a module"):
+    with pytest.raises(UserError, match=r"cannot be sent to other processes .* top of a module; use one process"):
         next(Local(2)(lambda rows, over: [], batches()))
 
 
@@ -166,23 +174,43 @@ sys.path[:0] = {folders!r}
 from judges import Squares, batches, sleep_long
 from gambeson.engines.local import Local
 if __name__ == "__main__":
-    with closing(Local(2)(Squares(sleep_long), batches())) as found:
+    with closing(Local(2)({judge}, batches())) as found:
         for judged in found:
             print(judged.found[0]["process"], flush=True)
 """
 
 
+@pytest.fixture
+def parent(tmp_path: Path) -> Callable[[str], subprocess.Popen]:
+    """A function that begins a process with two workers, all of them spawned; it tells who judged each batch."""
+
+    def begin(judge: str) -> subprocess.Popen:
+        script = tmp_path / "parent.py"
+        script.write_text(PARENT.format(folders=[str(folder) for folder in Path(__file__).parents[:2]], judge=judge))
+        return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+
+    return begin
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_workers_leave_when_their_parent_is_gone(tmp_path: Path, how: signal.Signals) -> None:
-    """All of them processes that were spawned."""
-    script = tmp_path / "parent.py"
-    script.write_text(PARENT.format(folders=[str(folder) for folder in Path(__file__).parents[:2]]))
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    worker = int(parent.stdout.readline())
-    parent.send_signal(how)
-    parent.wait(60)
+def test_workers_leave_when_their_parent_is_gone(parent, how: signal.Signals) -> None:
+    running = parent("Squares(sleep_long)")
+    worker = int(running.stdout.readline())
+    running.send_signal(how)
+    running.wait(60)
     wait(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def test_a_worker_that_dies_before_it_has_its_judge_is_replaced(parent) -> None:
+    """A judge that is more than a pipe holds. The first child keeps account of semaphores, the second is a worker."""
+    running = parent("Squares(load=bytes(10**6))")
+    wait(lambda: len(children(running.pid)) >= 2)
+    os.kill(children(running.pid)[1], signal.SIGKILL)
+    try:
+        told, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert (running.returncode, len(told.split())) == (0, len(BATCHES))
 
 
 def test_workers_share_the_cores(monkeypatch) -> None:
