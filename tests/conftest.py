@@ -2,6 +2,7 @@
 
 import os
 import signal
+from multiprocessing import forkserver
 
 import pytest
 from processes import CONTEXT
@@ -16,4 +17,5 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture
 def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The local engine's workers do not import torch anew, as processes that are spawned do."""
+    forkserver.ensure_running()  # now, when no signal is blocked: all that it forks would have it blocked for ever
     monkeypatch.setattr("gambeson.engines.local.get_context", lambda method: CONTEXT)
