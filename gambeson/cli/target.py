@@ -1,6 +1,8 @@
 """What a command works on: a run folder, or a model of the user's own that gets one."""
 
+import os
 import re
+import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
@@ -169,7 +171,10 @@ def trained(run: Run, weights: Path | None, mean: str | None, std: str | None) -
 def _given(target: str, weights: Path | None, mean: str | None, std: str | None) -> nn.Module:
     if ":" in target:
         channel = [None if text is None else numbers(text, name) for text, name in ((mean, "--mean"), (std, "--std"))]
-        return models.from_factory(target, weights, mean=channel[0], std=channel[1])
+        model = models.from_factory(target, weights, mean=channel[0], std=channel[1])
+        if (here := os.getcwd()) not in sys.path:
+            sys.path.append(here)  # other processes have to find the model's class too; last, so that it hides nothing
+        return model
     if Path(target).is_file():
         return models.load(target)
     raise UserError(

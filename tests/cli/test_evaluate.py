@@ -1,6 +1,7 @@
 """attack, certify and check on a trained run and on a model of the user's own."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -184,6 +185,19 @@ def test_bring_your_own_model_with_weights_and_normalisation(gambeson, own, tmp_
     another = gambeson(kind, *model[:3], "--data", "digits", "--out", out, *words)
     assert another.status == 2
     assert "records of another model" in another.err
+
+
+def test_workers_find_a_class_beside_the_user(gambeson, own, tmp_path, monkeypatch) -> None:
+    """In processes that are spawned, which know no more than sys.path tells them."""
+    source = "from torch import nn\n\nclass Net(nn.Sequential):\n"
+    source += "    def __init__(self):\n        super().__init__(nn.Flatten(), nn.Linear(64, 10))\n"
+    (own.parent / f"{own.name}_class.py").write_text(source)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    words = ("--data", "digits", "--out", tmp_path / "records", "--noise", "gaussian:0.25", "--draws", 300)
+    words += ("--limit", 4, "--radii", "0")
+    done = gambeson("certify", f"{own.name}_class:Net", *words, "--workers", 2, "--dtype", "float32", "--batch", 100)
+    assert done.status == 0, done.err
+    assert len(Run.open(tmp_path / "records").records()) == 8  # clean ones too
 
 
 def test_forgotten_normalisation_is_doubted_aloud(gambeson, own, tmp_path) -> None:
