@@ -63,7 +63,7 @@ WRITTEN = {
     "Settings of a certification": [settings.CertifiedSettings, settings.Form, settings.ScoreBins],
     "Settings of an attack": [settings.AttackedSettings, settings.CleanSettings],
     "Header": [run.Header],
-    "Smaller files": [records.Slice, records.Counted, run.Check],
+    "Smaller files": [records.Slice, records.Counted, run.Check, run.FoundForm, run.Forms],
 }
 
 

@@ -20,6 +20,7 @@ from gambeson.models.modes import device_of
 from gambeson.noise import Lattice
 from gambeson.partial import Partial
 from gambeson.records import Run
+from gambeson.schema import as_forms
 from gambeson.smoothed.kept import differences
 from gambeson.smoothed.serving import examples
 
@@ -112,7 +113,7 @@ def _found_for(entry: dict[str, Any]) -> float:
 
 def _known(run: Run) -> list[dict[str, Any]]:
     path = _path(run)
-    return list(read_json(path)["forms"]) if path.exists() else []
+    return list(as_forms(read_json(path), str(path))["forms"]) if path.exists() else []
 
 
 def _path(run: Run) -> Path:

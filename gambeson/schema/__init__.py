@@ -4,7 +4,7 @@ from typing import Any
 
 from gambeson.errors import UserError
 from gambeson.schema.records import AttackedRecord, CertifiedRecord, CleanRecord, Slice
-from gambeson.schema.run import Check, Evaluation, Header
+from gambeson.schema.run import Check, Evaluation, Forms, Header
 from gambeson.schema.settings import AttackedSettings, CertifiedSettings, CleanSettings
 from gambeson.schema.strict import Strict, read, written
 
@@ -42,6 +42,10 @@ def as_header(value: dict[str, Any], where: str) -> dict[str, Any]:
 
 def as_evaluation(value: dict[str, Any], where: str) -> dict[str, Any]:
     return read(Evaluation, value, where, "restore the file, or delete it and run again")
+
+
+def as_forms(value: dict[str, Any], where: str) -> dict[str, Any]:
+    return read(Forms, value, where, "restore the file, or delete it to choose a form again")
 
 
 def as_check(value: dict[str, Any], where: str) -> dict[str, Any]:

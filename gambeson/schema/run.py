@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from gambeson.schema.settings import Form
 from gambeson.schema.strict import Positive, Strict
 
 
@@ -49,6 +50,21 @@ class Evaluation(Strict):
     data: About
     machine: dict[str, Any] | None
     flags: list[dict[str, str]]
+
+
+class FoundForm(Strict):
+    """An inference form that a run found."""
+
+    form: Form
+    draws: float | None = None
+    machine: dict[str, Any]
+    tried: list[dict[str, Any]]
+
+
+class Forms(Strict):
+    """forms.json."""
+
+    forms: list[FoundForm]
 
 
 class Check(Strict):

@@ -97,6 +97,13 @@ def test_a_form_that_another_machine_found_is_taken_and_that_is_said(gambeson, r
     assert dtypes(run) == ["bfloat16"] * 2
 
 
+@pytest.mark.parametrize("text", ["{}", '{"forms": [{}]}', '{"forms": [{"form": {"dtype": "float16"}}]}', "[]", "{"])
+def test_forms_that_cannot_be_read_are_a_mistake(gambeson, run, text) -> None:
+    (run / "forms.json").write_text(text)
+    done = gambeson("certify", run, *WORDS)
+    assert (done.status, "forms.json" in done.err) == (2, True), done.err
+
+
 def test_a_process_that_is_refused_writes_no_form(gambeson, run, clock) -> None:
     clock("bfloat16")
     assert gambeson("certify", run, *WORDS).status == 0
