@@ -67,8 +67,9 @@ class Run:
                 return run
             if any((run.path / name).exists() for name in ABOUT_A_MODEL):
                 raise UserError(
-                    f"{path} holds records of another model or data set ({differing[0]} {before[differing[0]]!r}, "
-                    f"now {header[differing[0]]!r}); choose another --out, or delete the folder"
+                    f"{path} holds records of another model (its weights, its normalisation) or data set "
+                    f"({differing[0]} {before[differing[0]]!r}, now {header[differing[0]]!r}); choose another --out, "
+                    "or delete the folder"
                 )
         write_json(run.path / "header.json", header)
         return run
@@ -172,8 +173,11 @@ class Writer:
             }
             fields |= {"examples": examples, "data": data, "machine": machine, "flags": flags or []}
             write_json(path, fields)
+        found = as_evaluation(read_json(path), str(path))
+        if evaluation_id(found["kind"], found["settings"], found["data"]) != name:
+            raise UserError(f"{path} was changed: its name is the hash of its settings and data; restore or delete it")
         done = {line["index"] for line in self.run.records(name)}
-        begun = read_json(path).get("machine") or {}
+        begun = found["machine"] or {}
         now = begun if machine is None or len(done) == examples else machine  # what is finished is not gone on with
         differs = ", ".join(
             f"{name} {value} (now {now.get(name)})" for name, value in begun.items() if value != now.get(name)

@@ -59,6 +59,15 @@ def run(tmp_path: Path) -> Run:
     return Run.create(tmp_path / "run", HEADER)
 
 
+def test_an_evaluation_whose_settings_were_changed_is_not_gone_on_with(run: Run) -> None:
+    with run.writing() as writer:
+        name = begin(writer).id
+    path = run.path / "evaluations" / f"{name}.json"
+    path.write_text(path.read_text().replace('"batch": 10', '"batch": 11'))
+    with run.writing() as writer, pytest.raises(UserError, match="was changed: its name is the hash"):
+        begin(writer)
+
+
 def test_what_a_run_says_of_its_training_stays(tmp_path: Path) -> None:
     trained = Run.create(tmp_path, {**HEADER, "method": "noisy", "seed": 3})
     assert Run.create(tmp_path, HEADER).header["method"] == "noisy"
