@@ -94,7 +94,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _stopped(console: Console) -> None:
-    console.print("stopped; the same command goes on where this one ended")
+    console.print("stopped; what is recorded is kept, and the same command goes on from there")
 
 
 def _fail(console: Console, error: BaseException | str) -> None:

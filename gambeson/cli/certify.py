@@ -114,6 +114,7 @@ def certify(
     from gambeson.evaluation.smoothing import unserved
     from gambeson.noise import parse
     from gambeson.reports.naming import smoothed_name
+    from gambeson.reports.numbers import down
     from gambeson.smoothed.kept import trained_noise
 
     check_engine(engine, workers, ray_address)
@@ -138,7 +139,7 @@ def certify(
         natural(found)
         for plan in plans:
             name = smoothed_name(plan.settings)
-            largest = ", ".join(f"{key} {radius:.3f}" for key, radius in one_sided(plan.settings["max_radius"]))
+            largest = ", ".join(f"{key} {down(radius)}" for key, radius in one_sided(plan.settings["max_radius"]))
             grid = _grid(plan.settings)
             most = "at most " if grid else ""
             asked = f"{plan.settings['draws']} draws at alpha {plan.settings['alpha']:g}"

@@ -58,4 +58,5 @@ def _in_words(verdict: dict[str, Any]) -> str:
         return outcome
     agree = f"all {verdict['records']} records agree with their counts and images"
     share = f"{verdict['rejected']} of {verdict['images']} images' claims are rejected ({verdict['allowed']} allowed)"
-    return f"{agree}; on fresh noise {share}: {outcome}"
+    vain = ", as all may be: so few images prove nothing on fresh noise" * (verdict["allowed"] >= verdict["images"])
+    return f"{agree}; on fresh noise {share}{vain}: {outcome}"

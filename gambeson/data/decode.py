@@ -27,13 +27,15 @@ def decode(pictures: Iterable[tuple[str, bytes]]) -> Tensor:
     >>> decode([("row 0", file.getvalue())]).tolist()
     [[[[7, 7]]]]
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     buffer, first, form = bytearray(), "", None
     for where, content in pictures:
         try:
             with Image.open(BytesIO(content)) as picture:
                 found, pixels = (picture.mode, *picture.size), picture.tobytes()
+        except UnidentifiedImageError as error:  # its message names an object of ours
+            raise UserError(f"{where}: the picture cannot be read (it is of no known kind); replace it") from error
         except Exception as error:  # Pillow raises many kinds for a damaged file
             raise UserError(f"{where}: the picture cannot be read ({error}); replace it") from error
         if form is None:

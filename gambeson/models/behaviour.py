@@ -68,7 +68,10 @@ def splits(model: Classifier, batch: Images, logits: Tensor) -> Flag | None:
         remedy = "keep the batch dimension (squeeze(1), not squeeze())"
         return refuse("batch_split", f"the model gives shape {tuple(alone.shape)} for images one by one: {remedy}")
     if gap := difference(company, alone):
-        return refuse("batch_split", f"the answer depends on the other images in the batch ({gap}): {remedy}")
+        return refuse(
+            "batch_split",
+            f"the answer depends on the other images in the batch, or on the place in it ({gap}): {remedy}",
+        )
     return None
 
 

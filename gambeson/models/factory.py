@@ -39,6 +39,8 @@ def from_factory(
     normalises = any(isinstance(layer, Normalize) for layer in model.modules())
     if normalises and (mean is not None or std is not None):
         raise UserError(f"{spec} normalises its inputs already; leave mean and std out")
+    if mean is not None and std is not None and len(mean) != len(std):
+        raise UserError(f"mean has {len(mean)} values and std {len(std)}; give one of each for every channel")
     first = None if mean is None and std is None else normalize((len(mean or std or ()), 1, 1), mean, std)
     state = {} if weights is None else read(weights)
     if "normalize.mean" in state and "normalize.std" in state and not normalises:
@@ -70,7 +72,7 @@ def make(spec: str) -> nn.Module:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             if not hasattr(found, part):
-                public = [known for known in dir(found) if not known.startswith("_")]
+                public = [name for name in dir(found) if not name.startswith("_") and callable(getattr(found, name))]
                 raise UserError(f"{module} has no {name!r}; {nearest(part, public)}")
             found = getattr(found, part)
         model = found if isinstance(found, nn.Module) else found()

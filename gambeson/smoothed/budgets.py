@@ -52,10 +52,10 @@ def predict_budget(draws: int, alpha: float, prefix: str = "predict_") -> None:
 
 def _check_whole(**counts: int) -> None:
     for name, count in counts.items():
-        if not isinstance(count, int):
+        if not isinstance(count, int) or isinstance(count, bool):
             raise UserError(f"{name} is {count!r}; it must be a whole number, an int")
 
 
 def _check_alpha(name: str, alpha: float) -> None:
-    if not 0 < alpha < 1:
-        raise UserError(f"{name} is {alpha}; it must lie strictly between 0 and 1 (0.001 is customary)")
+    if not isinstance(alpha, float | int) or not 0 < alpha < 1:
+        raise UserError(f"{name} is {alpha!r}; it must lie strictly between 0 and 1 (0.001 is customary)")

@@ -55,7 +55,10 @@ def thresholds(smoothed: "Smoothed", radii: Sequence[float], values: int) -> lis
 
     radii: increasing, in [0, 1] pixel units, >= 0; 0 stands for any radius above 0. Raises UserError.
     """
-    wanted = [float(radius) for radius in radii]
+    try:
+        wanted = [float(radius) for radius in radii]
+    except (TypeError, ValueError):
+        raise UserError(f"radii are {radii!r}; give a list of numbers, such as [0, 0.25, 0.5]") from None
     if not wanted or wanted[0] < 0 or any(a >= b for a, b in pairwise(wanted)):
         raise UserError(f"radii are {wanted}; they must increase from 0 or more, at least one")
     return [_threshold(smoothed, radius, values) for radius in wanted]

@@ -28,7 +28,7 @@ def trained_noise(run: Run) -> str:
     """The noise that a run was trained with, as its header says."""
     settings = run.header["method_settings"] or {}
     if not isinstance(settings.get("sigma"), int | float):
-        trained = f"with sigma {settings['sigma']}" if "sigma" in settings else "without noise"
+        trained = f"with sigma {settings['sigma']}" if "sigma" in settings else "without noise, as far as is known"
         raise UserError(f"{run.path} was trained {trained}: say which noise is meant (--noise gaussian:0.5)")
     return f"{settings.get('noise', 'gaussian')}:{settings['sigma']}"
 

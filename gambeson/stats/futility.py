@@ -31,8 +31,8 @@ def worth(limits: NDArray[np.int64], looks: Sequence[int], price: float) -> NDAr
     Returns: whole numbers (thresholds, looks); row g for images whose next threshold to certify is g.
     Raises: UserError.
     """
-    if not price > 0:
-        raise UserError(f"price = {price!r} is out of range; allowed: draws > 0 for one more certified radius")
+    if not 0 < price < np.inf:
+        raise UserError(f"price = {price!r} is out of range; allowed: draws > 0, finite, for one more certified radius")
     draws = np.asarray(looks, dtype=np.int64)
     found = np.full(limits.shape, -1, dtype=np.int64)
     for row in range(len(limits)):

@@ -107,7 +107,7 @@ def test_killed_at_any_moment_of_its_life(run: Path, whole, engine: str, kills: 
 @pytest.mark.parametrize("engine", ["here", "local", RAY])
 def test_signals_end_the_run_with_one_clear_line(run: Path, whole, how: signal.Signals, engine: str) -> None:
     assert stop(run, FIXED, how, engine=engine) == 128 + how
-    assert "stopped; the same command goes on where this one ended" in log(run)
+    assert "stopped; what is recorded is kept, and the same command goes on from there" in log(run)
     assert "Traceback" not in log(run)
     assert kept(run) > 0
     finish(run, FIXED)  # with whatever engine
@@ -168,7 +168,8 @@ def test_a_signal_to_the_whole_group(process, run: Path, whole, how: signal.Sign
     os.killpg(running.pid, how)
     _, told = running.communicate(timeout=120)
     assert running.returncode == 128 + how, told
-    assert told.strip().splitlines()[-1] == "stopped; the same command goes on where this one ended", told
+    *_, last = told.strip().splitlines()
+    assert last == "stopped; what is recorded is kept, and the same command goes on from there", told
     assert "Traceback" not in told
     if not later:
         finish(run, words)

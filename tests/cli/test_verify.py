@@ -106,6 +106,11 @@ def test_settings_that_were_changed_afterwards_are_found_out(gambeson, run) -> N
     assert "the settings are not consistent: tau is 0.0" in done.err
 
 
+def test_so_few_images_that_nothing_could_be_refuted_are_said_to_be(gambeson, run) -> None:
+    assert gambeson("certify", run, *CERTIFY, "--radii", "0", "--limit", 1).status == 0
+    assert "prove nothing on fresh noise: stands" in gambeson("verify", run, *VERIFY).out
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -97,6 +97,8 @@ def test_refusals(spec: str, words: str) -> None:
 def test_half_a_normalisation_and_a_second_one() -> None:
     with pytest.raises(UserError, match="std is missing"):
         from_factory("byo_model:make", mean=MEAN)
+    with pytest.raises(UserError, match="mean has 3 values and std 2"):
+        from_factory("byo_model:make", mean=MEAN, std=STD[:2])
     sys.modules["byo_model"].made = nn.Sequential(Normalize(MEAN, STD))  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="already"):
         from_factory("byo_model:made", mean=MEAN, std=STD)
