@@ -123,7 +123,7 @@ def test_plain_callables_are_served_as_they_are() -> None:
     [
         ({"dtype": "float16"}, "float32, bfloat16"),
         ({"memory": "nhwc"}, "channels_last"),
-        ({"batch": 0}, "at least 1"),
+        ({"batch": 0}, "must be 1 to 65536"),
         ({"device": "cuda:1"}, "cpu, cuda"),
     ],
 )
