@@ -24,7 +24,6 @@ from gambeson.noise import noisy
 from gambeson.records import fingerprint
 from gambeson.smoothed.budgets import predict_budget
 from gambeson.smoothed.hard import Smoothed
-from gambeson.smoothed.procedure import Ask
 from gambeson.smoothed.soft import soft
 from gambeson.types import NORMS, Ball, Classifier, Labels, Norm
 
@@ -173,9 +172,8 @@ def _predict(model: Classifier, judged: _Judged | None, images: Tensor, indices:
     if judged is None:
         with torch.no_grad():
             return [int(label) for label in model(images).argmax(1)]
-    ask = Ask("estimate", 0, judged.smoothed.draws(judged.draws))
-    found = judged.smoothed.answers(images.cpu(), indices, ask, "predict")
-    return [judged.smoothed.decide(one, judged.alpha) for one in found]
+    found = judged.smoothed.predict_all(images.cpu(), indices, draws=judged.draws, alpha=judged.alpha)
+    return [label for label, _ in found]
 
 
 def _noise(smoothed: Smoothed, indices: list[int], draws: int, x: Tensor) -> Tensor:

@@ -56,8 +56,14 @@ class Smoothed:
         (Cohen et al., PREDICT). The draws are taken as exact: the sampler's error adds draws * tau at most. Where the
         noisy copies can be enumerated, all of them are counted, whatever `draws`: no answer is a matter of chance.
         """
-        found = self.answer(pixels, index, Ask("estimate", 0, self.draws(draws)), purpose)
-        return self.decide(found, alpha), found
+        return self.predict_all([pixels], [index], draws=draws, alpha=alpha, purpose=purpose)[0]
+
+    def predict_all(
+        self, images: Iterable[Tensor], names: Iterable[Part], *, draws: int, alpha: float, purpose: str = "predict"
+    ) -> list[tuple[int, Counts]]:
+        """The same for several images, which share calls of the model."""
+        found = self.answers(images, names, Ask("estimate", 0, self.draws(draws)), purpose)
+        return [(self.decide(one, alpha), one) for one in found]
 
     def decide(self, counts: Counts, alpha: float) -> int:
         """The most frequent class, or ABSTAIN where the test does not tell it from the next. Of every copy: the most
