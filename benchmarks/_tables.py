@@ -16,8 +16,8 @@ STEPS = {
     "loop": "sampling loop, same form",
     "form": "inference form in float32",
     "bf16": "bf16",
-    "processes": "processes, not threads; compiled",
-    "processes float32": "processes, not threads; compiled",
+    "processes": "processes, not threads; the form of the grid",
+    "processes float32": "processes, not threads; the form of the grid",
 }
 CHAINS = {
     WITH: ("loop", "form", "bf16", "processes"),

@@ -13,7 +13,7 @@ from gambeson.machine import DEVICES
 
 Dtype = Literal["float32", "bfloat16"]
 Memory = Literal["contiguous", "channels_last"]
-MOST_ROWS = 2**16
+MAX_BATCH = 2**16
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Form:
         for name, value, allowed in (*choices, ("device", self.device, DEVICES)):
             if value not in allowed:
                 raise UserError(f"form {name} is {value!r}; it must be one of {', '.join(allowed)}")
-        if not 1 <= self.batch <= MOST_ROWS:
-            raise UserError(f"form batch is {self.batch}; it must be 1 to {MOST_ROWS}")
+        if not 1 <= self.batch <= MAX_BATCH:
+            raise UserError(f"form batch is {self.batch}; it must be 1 to {MAX_BATCH}")
 
     def settings(self) -> dict[str, Any]:
         return asdict(self)
