@@ -5,7 +5,6 @@ from statistics import mean, median
 from typing import Any
 
 from _written import markdown
-from scipy.stats import beta, norm
 
 Side = dict[str, Any]
 Rows = list[tuple[Any, ...]]
@@ -43,7 +42,7 @@ def summary(sides: dict[str, Side], settings: dict[str, Any]) -> dict[str, Any]:
     seconds["fixed"] = number * image_seconds(steps[last]) + started
     seconds |= {name: mean(side["seconds"] for side in found) for name, found in grid.items()}
     shown = {name: table(found[0]["images"], settings["radii"]) for name, found in grid.items()}
-    reference = [as_published(image, settings) for image in sides["table"]["images"]]
+    reference = sides["table"]["images"]
     shown["fixed"] = table(reference, settings["radii"])
     differences = {name: largest_difference(shown[name], shown["fixed"]) for name in grid}
     peak = peers | {"fixed": steps[last]} | grid
@@ -65,7 +64,7 @@ def summary(sides: dict[str, Side], settings: dict[str, Any]) -> dict[str, Any]:
         "certified_accuracy": shown,
         "largest_difference": differences,
         "same_table": {name: difference <= TOLERANCE + 1e-9 for name, difference in differences.items()},
-        "agreement": {name: agreement(found, reference) for name, found in peers.items()},
+        "agreement": {name: agreement(found, reference, settings["radii"]) for name, found in peers.items()},
     }
 
 
@@ -101,15 +100,6 @@ def factors(
     return found | {"together": together}
 
 
-def as_published(image: Side, settings: dict[str, Any]) -> Side:
-    """An image's answer by the published statistics, from its count."""
-    n, hits = settings["draws"], image["hits"]
-    p_lower = float(beta.ppf(settings["alpha"], hits, n - hits + 1)) if hits else 0.0
-    if p_lower < 0.5:
-        return image | {"predict": -1, "radius": 0.0}
-    return image | {"predict": image["selected"], "radius": settings["sigma"] * float(norm.ppf(p_lower))}
-
-
 def table(images: list[Side], radii: str) -> dict[str, float]:
     """Certified accuracy at each radius."""
     right = [image["radius"] for image in images if image["predict"] == image["label"]]
@@ -120,14 +110,14 @@ def largest_difference(first: dict[str, float], second: dict[str, float]) -> flo
     return max(abs(first[radius] - second[radius]) for radius in first)
 
 
-def agreement(found: list[Side], reference: list[Side]) -> dict[str, Any]:
+def agreement(found: list[Side], reference: list[Side], radii: str) -> dict[str, int]:
     """What a peer itself found on its images, beside what stands for it."""
-    known = {image["index"]: image for image in reference}
+    known, grid = {image["index"]: image for image in reference}, [float(word) for word in radii.split(",")]
     pairs = [(image, known[image["index"]]) for side in found for image in side["images"]]
     return {
         "images": len(pairs),
         "same_class": sum(one["predict"] == other["predict"] for one, other in pairs),
-        "largest_radius_difference": max(abs(one["radius"] - other["radius"]) for one, other in pairs),
+        "same_radius": sum(max(r for r in grid if r <= one["radius"]) == other["radius"] for one, other in pairs),
     }
 
 

@@ -11,9 +11,8 @@ Gambeson is what a user types, `gambeson certify`, on all images, from the start
 Between the published procedure and Gambeson stand its steps: runs of a few images with a fixed budget, each of which
 differs from the one before it in one thing. The grid of radii comes last. Their ratios multiply to the whole.
 
-The peers would need hours for a table of all images. The counts that stand for theirs are those of Gambeson's loop with
-a fixed budget of the published draws and noise of another seed, in float32 (--table-dtype); bound and
-radius are computed as published ("table"). On the images that the peers did do, the two are compared ("agreement").
+The peers would need hours for a table of all images. `_fixed.py` finds the table that the published procedure gives in
+float32, on noise of another seed ("table"). On the images that the peers did do, the two are compared ("agreement").
 Finished sides are kept in certify.json: a benchmark that was stopped goes on with the next. Run folders stay in
 OUT/runs.
 """
@@ -101,6 +100,15 @@ def peer(chosen: argparse.Namespace, side: str, rows: tuple[int, int], draws: in
     return {"peak_megabytes": done.peak_megabytes, **more, **json.loads(done.output)}
 
 
+def table(chosen: argparse.Namespace, form: dict[str, Any]) -> Side:
+    """What a fixed budget gives on all images; not timed, and goes on where it was stopped."""
+    ask = {"model": str(chosen.model), "data": chosen.data, "every": chosen.every, "limit": chosen.limit, "form": form}
+    ask |= {"sigma": chosen.sigma, "alpha": ALPHA, "draws": chosen.draws, "select_draws": SELECT, "seed": 1}
+    ask |= {"radii": chosen.radii, "processes": chosen.processes, "kept": str(chosen.out / "runs" / "table.jsonl")}
+    found: Side = json.loads(timed([sys.executable, str(HERE / "_fixed.py"), json.dumps(ask)]).output)
+    return found
+
+
 def trial(chosen: argparse.Namespace, side: str) -> Side:
     """Draws a second at each batch size, on one image and few draws."""
     draws, rates = min(chosen.draws, 5 * max(CUSTOMARY)), {}
@@ -126,12 +134,11 @@ def sides(chosen: argparse.Namespace, kept: dict[str, Side]) -> dict[str, Callab
         tried = kept[f"{name} trial"]
         return kept[f"{name} {turn}"] if tried["small"] == tried["batch_size"] else at_best_batch(name, "small", rows)
 
-    def ours(name: str, step: str, budget: list[str], like: str | None = None, *, fresh: bool = True) -> Side:
+    def ours(name: str, step: str, budget: list[str], like: str | None = None) -> Side:
         batch = kept["published trial"]["batch_size"]
         form = STEPS[step].format(threads=chosen.threads, processes=chosen.processes, batch=batch).split()
         folder = chosen.out / "runs" / name.replace(" ", "-")
-        if fresh:  # of a benchmark that was stopped: a time must be of the whole
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # of a benchmark that was stopped: a time must be of the whole
         return gambeson(chosen, folder, form + (found_form(kept[like]) if like else []), budget)
 
     found: dict[str, Callable[[], Side]] = {f"{name} trial": partial(trial, chosen, name) for name in peers}
@@ -146,9 +153,7 @@ def sides(chosen: argparse.Namespace, kept: dict[str, Side]) -> dict[str, Callab
             same = f"{like[step]} {turn}" if step in like else None
             found[f"{step} {turn}"] = partial(ours, f"{step} {turn}", step, few, same)
     found["forward"] = lambda: peer(chosen, "forward", (0, 1), 0, form=kept["bf16 0"]["form"], seconds=chosen.seconds)
-    # Not timed, and long: goes on where it was stopped.
-    step, whole = grids[chosen.table_dtype == "float32"], [*FIXED, "--limit", str(chosen.limit), "--seed", "1"]
-    found["table"] = partial(ours, f"table {step}", step, whole, f"{like[step]} 0", fresh=False)
+    found["table"] = lambda: table(chosen, kept["grid float32 0"]["form"])
     return found
 
 
@@ -168,7 +173,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, help="default: as threads; 1 with a GPU")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement of the forward rate")
-    parser.add_argument("--table-dtype", choices=("float32", "bfloat16"), default="float32", help="of the peers' table")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     for name in ("peer_images", "step_images"):
