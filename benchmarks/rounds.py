@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 from _written import markdown
-from draws import ALPHA, CAP, SELECT, probabilities
+from draws import ALPHA, CAP, SELECT, grid_of, probabilities
 from scipy.special import ndtr
 
-from gambeson.stats import forecast, lower, plan, played, table
+from gambeson.evaluation.road import PRICE
+from gambeson.stats import forecast, plan, played, table
 
 ERRORS, GAMES = (0.05, 0.02, 0.01, 0.005), range(3)
 
 
 def measure(sigma: float, images: dict[str, Any], error: float) -> dict[str, Any]:
-    radii = [0.25 * step for step in range(40) if ndtr(0.25 * step / sigma) < lower(CAP, CAP, ALPHA)]
-    alone = plan(ndtr(np.array(radii) / sigma), alpha=ALPHA, cap=CAP)
+    alone = plan(ndtr(np.array(grid_of(sigma, CAP)) / sigma), alpha=ALPHA, cap=CAP, price=PRICE)
     whole, total = table(alone, len(images["p"]), error, "group_sequential"), len(images["p"])
     abstained = np.array([value is None for value in images["p"]])
     p = probabilities(images, "spread")[np.array(images["right"]) | abstained]

@@ -66,7 +66,7 @@ def certified(
     data set's literature, without what so many draws cannot certify. draws, select_draws: noisy copies that bound (for
     a grid: at most) and that pick the class, n and n0. alpha: the failure probability of each image's certificates,
     over everything that is claimed of it. For a grid, price: the draws that one more certified radius is worth (None:
-    1e7); rule: "group_sequential" or "beta_mixture", see `gambeson.stats.plan` (None: the one that fits the form);
+    5e6); rule: "group_sequential" or "beta_mixture", see `gambeson.stats.plan` (None: the one that fits the form);
     stop_wrong: images whose selected class is wrong are not certified; table_error: instead of a price, the share of
     the images that may stay undecided in a cell of the table of certified accuracy, draws going where they change it
     most. form: the inference form that is sampled (None: float32, channels_last where the model runs so, with the

@@ -13,7 +13,7 @@ from gambeson.smoothed.budgets import certify_budget
 from gambeson.smoothed.grid_plan import rule_for
 from gambeson.smoothed.hard import Smoothed
 
-PRICE = 1e7
+PRICE = 5e6
 Radii = Sequence[float] | Literal["customary"]
 
 

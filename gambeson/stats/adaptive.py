@@ -47,7 +47,7 @@ def plan(
     *,
     alpha: float,
     cap: int = 100_000,
-    price: float | None = 1e7,
+    price: float | None = 5e6,
     rule: str = "group_sequential",
     looks: Sequence[int] | None = None,
 ) -> Plan:

@@ -32,7 +32,7 @@ def expected_draws(plan: Plan, hits: ArrayLike, draws: ArrayLike) -> Floats:
     >>> from .adaptive import plan
     >>> made = plan([0.5, 0.9], alpha=0.001, cap=1_000)
     >>> expected_draws(made, [30, 95], 100).round(-1).tolist()
-    [100.0, 490.0]
+    [100.0, 510.0]
 
     Paper: Silverman, Jones, Wilson, Nychka 1990 (smoothed expectation maximisation).
     """

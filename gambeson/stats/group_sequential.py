@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ._counts import MOST_DRAWS, Floats, fraction, whole
 
+LAST = 0.6  # of alpha: so much that a last look decides almost as a fixed budget does
 REACH = 9.0  # standard deviations of an increment that are kept, and 60 counts more; what is dropped is bounded
 GIVEN_AWAY = 1e-9  # of every probability, for rounding: about 10^6 products and sums of positive numbers
 
@@ -25,8 +26,9 @@ def limits(threshold: float, looks: Sequence[int], alpha: float) -> NDArray[np.i
     Args:
         threshold: t in (0, 1).
         looks: increasing numbers of draws, fixed before the first of them.
-        alpha: failure probability in (0, 1) over all looks together. Half of it is kept for the last look; the rest is
-            spent in equal parts on the looks from the first one at which unanimous draws can certify t.
+        alpha: failure probability in (0, 1) over all looks together. `LAST` of it is kept for the last look; of the
+            rest, (k / K)^2 is spent by the k-th of the K looks before it, counted from the first one at which unanimous
+            draws can certify t.
 
     Returns: whole numbers (looks,).
     Guarantee: if the misses are those of independent draws that hit with probability p <= t, then P(at some look the
@@ -36,7 +38,7 @@ def limits(threshold: float, looks: Sequence[int], alpha: float) -> NDArray[np.i
     t, level, draws = float(fraction("threshold", threshold)), float(fraction("alpha", alpha)), increasing(looks)
     opens = int(np.searchsorted(draws, np.log(level) / np.log(t)))
     early = np.clip((np.arange(len(draws)) - opens + 1) / max(1, len(draws) - 1 - opens), 0, 1)
-    spent = np.append(early[:-1] / 2, 1) * level
+    spent = np.append((1 - LAST) * early[:-1] ** 2, 1) * level
     found = np.full(len(draws), -1, dtype=np.int64)
     walk = _Walk(t)
     for look, (n, allowed) in enumerate(zip(draws, spent, strict=True)):

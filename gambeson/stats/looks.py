@@ -5,13 +5,13 @@ from math import ceil
 from ..errors import UserError
 
 
-def looks(cap: int, first: int = 100, growth: float = 1.15, step: int = 100) -> tuple[int, ...]:
+def looks(cap: int, first: int = 100, growth: float = 1.1, step: int = 100) -> tuple[int, ...]:
     """Numbers of draws at which to look: from `first`, each at least `growth` times the last, up to `cap`.
 
     Args:
         cap: the most draws, the last look; the only one where it is below `first`.
         first: draws before the first look.
-        growth: > 1; 1.15 gives 40 looks up to 100,000. More looks stop sooner and cost little of alpha, because
+        growth: > 1; 1.1 gives 55 looks up to 100,000. More looks stop sooner and cost little of alpha, because
             neighbouring looks share most of their draws.
         step: looks are multiples of this (`cap` excepted), the block in which draws are made.
 

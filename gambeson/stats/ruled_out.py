@@ -19,7 +19,7 @@ def ruled_out(thresholds: Sequence[float], looks: Sequence[int], beta: float, ru
     whatever else is stopped for.
 
     >>> ruled_out([0.5, 0.9], [100, 200], 0.001, "group_sequential").tolist()
-    [[67, 124], [22, 36]]
+    [[68, 123], [22, 36]]
     """
     draws = np.array(looks)
     most_hits = [limits_of(rule)(nextafter(1 - t, 1), looks, beta) for t in thresholds]

@@ -6,7 +6,7 @@ its lower bound is.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from math import ceil
 
 import numpy as np
@@ -23,8 +23,9 @@ from gambeson.smoothed.company import together
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid, thresholds
 from gambeson.smoothed.hard import Smoothed
+from gambeson.smoothed.in_rounds import in_rounds
 from gambeson.smoothed.procedure import Procedure
-from gambeson.stats import Plan, plan
+from gambeson.stats import Plan, plan, table
 
 CELL, EDGE, SELECT, DRAWS, ALPHA = 128, 90.5, 20, 200, 0.1
 PIXELS, DISTANCE = torch.full((1, 1, 1), CELL / LEVELS), (CELL - EDGE) / LEVELS
@@ -60,15 +61,25 @@ def full(alpha: float) -> Certify:
     return lambda smoothed: fixed(smoothed, PIXELS, select_draws=SELECT, draws=DRAWS, alpha=alpha)
 
 
-def some_radii(noise: str, alpha: float) -> Certify:
-    made = _plan(noise, alpha)
+def some_radii(noise: str, alpha: float, rule: str = "group_sequential") -> Certify:
+    made = _plan(noise, alpha, rule)
     return lambda smoothed: grid(smoothed, PIXELS, select_draws=SELECT, plan=made)
 
 
 @cache
-def _plan(noise: str, alpha: float) -> Plan:
+def _plan(noise: str, alpha: float, rule: str) -> Plan:
     """A grid whose last radius is a hair too large: the boundary is nearer."""
-    return plan(thresholds(one_pixel(noise), [0.0, DISTANCE + 1e-6], 1), alpha=alpha, cap=1_000, price=1e6)
+    radii = [0.0, DISTANCE + 1e-6]
+    return plan(thresholds(one_pixel(noise), radii, 1), alpha=alpha, cap=1_000, price=1e6, rule=rule)
+
+
+def to_the_last_look(noise: str, alpha: float) -> Certify:
+    """As an image of a table goes that nobody stops: to its end, or until all is decided."""
+    made = table(_plan(noise, alpha, "group_sequential"), 1, 0.0, "group_sequential")
+    radii, last = (0.0, DISTANCE + 1e-6), len(made.plan.looks) - 1
+    return lambda smoothed: in_rounds(
+        smoothed, PIXELS, select_draws=SELECT, table=made, radii=radii, label=1, until=last
+    )
 
 
 def hit(noise: str) -> float:
@@ -107,10 +118,10 @@ def fixed_covers(noise: str, name: str, count: int) -> None:
     assert not too_many(false_claims(records, name + "_two_sided"), count)
 
 
-def grid_covers(noise: str, name: str, count: int) -> None:
-    found = false_claims(certificates(one_pixel(noise), count, some_radii(noise, ALPHA)), name)
+def grid_covers(noise: str, name: str, count: int, procedure: Callable[[str, float], Certify]) -> None:
+    found = false_claims(certificates(one_pixel(noise), count, procedure(noise, ALPHA)), name)
     assert not too_many(found, count)
-    assert found > count * ALPHA / 2  # the level is used
+    assert found > count * ALPHA / 20  # the level is used, by a rule for any number of draws little of it
 
 
 @pytest.mark.parametrize(("noise", "name"), NOISES)
@@ -124,15 +135,24 @@ def test_a_fixed_budget_covers_large(noise: str, name: str) -> None:
     fixed_covers(noise, name, LONG)
 
 
+GRIDS = pytest.mark.parametrize(
+    "procedure",
+    [some_radii, partial(some_radii, rule="beta_mixture"), to_the_last_look],
+    ids=["group_sequential", "beta_mixture", "table"],
+)
+
+
+@GRIDS
 @pytest.mark.parametrize(("noise", "name"), NOISES)
-def test_a_grid_covers(noise: str, name: str) -> None:
-    grid_covers(noise, name, QUICK)
+def test_a_grid_covers(noise: str, name: str, procedure) -> None:
+    grid_covers(noise, name, QUICK, procedure)
 
 
 @pytest.mark.long
+@GRIDS
 @pytest.mark.parametrize(("noise", "name"), NOISES)
-def test_a_grid_covers_large(noise: str, name: str) -> None:
-    grid_covers(noise, name, LONG)
+def test_a_grid_covers_large(noise: str, name: str, procedure) -> None:
+    grid_covers(noise, name, LONG, procedure)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def test_looks_grow_by_whole_blocks_to_the_cap(cap):
     assert found[-1] == cap
     assert all(a < b for a, b in pairwise(found))
     assert all(look % 100 == 0 for look in found[:-1])
-    assert all(b >= min(cap, 1.15 * a) for a, b in pairwise(found))
+    assert all(b >= min(cap, 1.1 * a) for a, b in pairwise(found))
 
 
 @pytest.mark.parametrize(
