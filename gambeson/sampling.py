@@ -90,7 +90,7 @@ def counts(
     exact = images if images.dtype == torch.float32 else torch.zeros_like(images, dtype=torch.float32)
     drawing = ahead(requests, noise, served.form, calls=calls, apart=served.positions == "mixture")
     stop = False
-    with served.form.threads_set(), drawing as start:
+    with served.form.pinned(), drawing as start:
         coming = start()
         while not stop and (burst := coming()) is not None:
             # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.

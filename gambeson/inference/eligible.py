@@ -24,8 +24,10 @@ def refusal(served: Served, images: Tensor) -> str | None:
     """Why this form may not be sampled, in words; None: it may. `images`: as `rows_are_independent`."""
     if not rows_are_independent(served, images):
         return "an image's logits change when the other rows of its call change"
+    if not calls_are_alike(served, images):
+        return "a call's logits depend on where in memory its images begin"
     if not ends_in_float32(served, images):
-        return "its logits are bfloat16, in which ties are common: the model does not end in a torch.nn.Linear"
+        return "its logits have 16 bits, in which ties are common: the model does not end in a float32 torch.nn.Linear"
     return unlike(served, images)
 
 
@@ -38,7 +40,7 @@ def unlike(served: Served, images: Tensor) -> str | None:
     if served.function is served.source:
         return None
     count = min(len(images), served.form.batch)
-    with torch.inference_mode():
+    with torch.inference_mode(), served.form.pinned():
         plain = served.source(images[:count].to(device_of(served.source))).double().cpu()
     found = served(images[torch.arange(served.form.batch, device=images.device) % count])[:count].double().cpu()
     finite = plain.isfinite().all(1)
@@ -80,9 +82,28 @@ def positions_are_alike(served: Served, images: Tensor) -> bool:
     return True
 
 
+def calls_are_alike(served: Served, images: Tensor) -> bool:
+    """Whether a call's logits are bit-identical wherever in memory its images begin: sampling fills several calls'
+    images at once, and they are parts of it.
+    """
+    batch = served.form.batch
+    calls = served.form.zeros(tuple(images.shape[1:]), 3)
+    one = images[torch.arange(batch, device=images.device) % len(images)]
+    expected = served(one)
+    for at in range(0, len(calls), batch):
+        calls[at : at + batch].copy_(one)
+        if not torch.equal(served(calls[at : at + batch]), expected):
+            return False
+    return True
+
+
 def ends_in_float32(served: Served, images: Tensor) -> bool:
-    """Whether a bf16 model's logits have more digits than bf16 has; where all have only those, ties are common."""
-    if served.form.dtype != "bfloat16":
-        return True
-    logits = served(images[torch.arange(served.form.batch, device=images.device) % len(images)])
-    return not torch.equal(logits, logits.bfloat16().float())
+    """Whether logits have more digits than bf16 has; where all have only those, ties are common. A model in float32 may
+    have logits of so few digits for reasons of its own, but none that are of another type.
+    """
+    with torch.inference_mode(), served.form.pinned():
+        some = images[torch.arange(served.form.batch, device=images.device) % len(images)]
+        logits = served.function(served.form.laid_out(some))
+    if logits.dtype not in (torch.float32, torch.float64):
+        return False
+    return served.form.dtype != "bfloat16" or not torch.equal(logits, logits.bfloat16().to(logits.dtype))

@@ -14,6 +14,7 @@ from gambeson.machine import DEVICES
 Dtype = Literal["float32", "bfloat16"]
 Memory = Literal["contiguous", "channels_last"]
 MAX_BATCH = 2**16
+PLAIN = ("highest", False, True)  # torch's own `_switches`: of GPUs' sums, convolutions may be in TF32, products not
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,33 @@ class Form:
         return self.zeros(tuple(shape[1:])).copy_(images)
 
     @contextmanager
-    def threads_set(self) -> Iterator[None]:
-        """As many threads as the form has, while it is used: the last bits of logits may depend on them."""
-        before = torch.get_num_threads()
-        if before != self.threads:
-            torch.set_num_threads(self.threads)
-        try:
+    def pinned(self) -> Iterator[None]:
+        """While the form is used: its threads, no autocast, and torch's switches as they are by themselves, whatever
+        the program around it has set. Logits depend on all of them.
+        """
+        before, wanted = (torch.get_num_threads(), *_switches()), (self.threads, *PLAIN)
+        if before == wanted and not torch.is_autocast_enabled(self.device):
             yield
+            return
+        _set(*wanted)
+        try:
+            with torch.autocast(self.device, enabled=False):
+                yield
         finally:
-            if before != self.threads:
-                torch.set_num_threads(before)
+            _set(*before)
 
     @property
     def layout(self) -> torch.memory_format:
         return torch.channels_last if self.memory == "channels_last" else torch.contiguous_format
+
+
+def _switches() -> tuple[str, bool, bool]:
+    """How exact products of float32 are; whether a GPU's convolutions are chosen by timing, and may be in TF32."""
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
+
+
+def _set(threads: int, products: str, timing: bool, tf32: bool) -> None:
+    if threads != torch.get_num_threads():
+        torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(products)
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = timing, tf32

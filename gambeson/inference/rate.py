@@ -19,7 +19,7 @@ def images_per_second(served: Served, images: Tensor) -> float:
     call = form.zeros(tuple(images.shape[1:]))
     call.copy_(images[torch.arange(form.batch) % len(images)])
     times: list[float] = []
-    with form.threads_set():
+    with form.pinned():
         served(call)
         _wait(form)
         while len(times) < 3 or sum(times) < SECONDS:

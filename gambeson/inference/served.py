@@ -1,7 +1,8 @@
 """A model as it is sampled and served, to the last bit.
 
 A certificate is about the function that was sampled: its number format, memory layout, call shape, threads and device.
-That form is chosen once, stored with the evaluation and reused by resume and prediction.
+That form is chosen once, stored with the evaluation and reused by resume and prediction; what a program has set for all
+of torch does not reach it.
 """
 
 import copy
@@ -39,7 +40,7 @@ class Served:
     def __call__(self, images: Tensor) -> Tensor:
         if len(images) != self.form.batch:
             raise ValueError(f"a served model is called with exactly {self.form.batch} rows, got {len(images)}")
-        with self.form.threads_set():
+        with self.form.pinned():
             return self.function(self.form.laid_out(images)).float()
 
     def __reduce__(self) -> tuple[Callable[..., "Served"], tuple[Any, ...]]:

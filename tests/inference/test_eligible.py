@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from gambeson import models
 from gambeson.inference import Form, serve
-from gambeson.inference.eligible import ends_in_float32, positions_are_alike, rows_are_independent, unlike
+from gambeson.inference.eligible import (
+    calls_are_alike,
+    ends_in_float32,
+    positions_are_alike,
+    refusal,
+    rows_are_independent,
+    unlike,
+)
 
 
 def form(dtype: str = "float32", memory: str = "contiguous", batch: int = 8, **extra) -> Form:
@@ -61,6 +68,7 @@ def honest(
     noisy = (images(3, shape) + 0.5 * torch.randn(3, *shape)).to(device)
     assert rows_are_independent(served, noisy)
     assert positions_are_alike(served, noisy)
+    assert calls_are_alike(served, noisy)
     assert ends_in_float32(served, noisy)
     assert unlike(served, noisy) is None
 
@@ -184,3 +192,29 @@ def test_a_model_that_knows_only_one_answer_or_none_is_like_itself() -> None:
         nn.init.zeros_(constant[1].weight)
         nn.init.constant_(constant[1].bias, value)
         assert unlike(serve(constant, form("bfloat16")), images()) is None
+
+
+def test_a_model_that_depends_on_where_its_images_begin_is_noticed() -> None:
+    """As kernels that cut memory by its alignment may: sampling gives a call a part of what it filled."""
+
+    class Aligned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(16, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x.flatten(1)) + (x.data_ptr() % 64 != 0)
+
+    torch.manual_seed(0)
+    few, many = (serve(Aligned(), form("bfloat16", batch=batch)) for batch in (5, 8))  # 160 and 256 bytes a call
+    assert not calls_are_alike(few, images(shape=(1, 4, 4)))
+    assert "where in memory" in str(refusal(few, images(shape=(1, 4, 4))))
+    assert calls_are_alike(many, images(shape=(1, 4, 4)))
+
+
+@pytest.mark.parametrize("short", [torch.bfloat16, torch.float16])
+def test_logits_of_sixteen_bits_are_refused_in_every_form(short: torch.dtype) -> None:
+    torch.manual_seed(0)
+    served = serve(Mixing(lambda z: z.to(short)), form())
+    assert "its logits have 16 bits" in str(refusal(served, images()))
+    assert refusal(serve(Mixing(nn.Identity()), form()), images()) is None

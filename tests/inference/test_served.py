@@ -213,3 +213,43 @@ def test_a_model_that_is_compiled_again_by_another_process_answers_the_same(tmp_
         answers.add(done.stdout)
     assert len(answers) == 1
     assert answers != {""}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_a_program_has_set_for_all_of_torch_does_not_reach_a_served_model(dtype: str) -> None:
+    """Workers and services have not set the same; and whoever set it finds it again."""
+
+    def state() -> tuple[Any, ...]:
+        return (
+            torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32,
+            torch.is_autocast_enabled("cpu"), torch.get_num_threads(),
+        )  # fmt: skip
+
+    seen = []
+
+    class Watched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = small()
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(state())
+            return self.inner(x)
+
+    served = serve(Watched(), form(dtype))
+    before, expected = state(), served(images(8))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(served(images(8)), expected)
+        assert torch.is_autocast_enabled("cpu")
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False
+    torch.set_num_threads(before[-1] + 1)
+    try:
+        changed = state()
+        assert torch.equal(served(images(8)), expected)
+        assert state() == changed
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = before[1:3]
+        torch.set_num_threads(before[-1])
+    assert set(seen) == {("highest", False, True, False, before[-1])}
