@@ -74,7 +74,10 @@ def _threshold(smoothed: "Smoothed", radius: float, values: int) -> float:
 
     low, high = 0.5, 1.0
     if not reaches(nextafter(high, 0)):
-        raise UserError(f"radius {radius:g} cannot be certified with {noise.name} by any number of draws; leave it out")
+        off = f" around images that lie {smoothed.off:.4g} off the lattice, as one does here" if smoothed.off else ""
+        raise UserError(
+            f"radius {radius:g} cannot be certified with {noise.name} by any number of draws{off}; leave it out"
+        )
     while (middle := (low + high) / 2) not in (low, high):
         low, high = (low, middle) if reaches(middle) else (middle, high)
     return high

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtrc
+from scipy.stats import binom
 from torch import Tensor
 
 from gambeson.bursts import Request
@@ -53,8 +54,8 @@ class Smoothed:
         """The class of one image (C, H, W) in [0, 1], or ABSTAIN; wrong with probability at most `alpha`.
 
         Abstains unless the exact two-sided binomial test of the two most frequent classes rejects a tie at `alpha`
-        (Cohen et al., PREDICT). The draws are taken as exact: the sampler's error adds draws * tau at most. Where the
-        noisy copies can be enumerated, all of them are counted, whatever `draws`: no answer is a matter of chance.
+        (Cohen et al., PREDICT), whatever draws the sampler's error may have changed. Where the noisy copies can be
+        enumerated, all of them are counted, whatever `draws`: no answer is a matter of chance.
         """
         return self.predict_all([pixels], [index], draws=draws, alpha=alpha, purpose=purpose)[0]
 
@@ -62,24 +63,30 @@ class Smoothed:
         self, images: Iterable[Tensor], names: Iterable[Part], *, draws: int, alpha: float, purpose: str = "predict"
     ) -> list[tuple[int, Counts]]:
         """The same for several images, which share calls of the model."""
+        images = list(images)
         found = self.answers(images, names, Ask("estimate", 0, self.draws(draws)), purpose)
-        return [(self.decide(one, alpha), one) for one in found]
+        return [(self.decide(one, alpha, image.numel()), one) for image, one in zip(images, found, strict=True)]
 
-    def decide(self, counts: Counts, alpha: float) -> int:
+    def decide(self, counts: Counts, alpha: float, values: int) -> int:
         """The most frequent class, or ABSTAIN where the test does not tell it from the next. Of every copy: the most
         frequent class, the first of several.
+
+        Each draw is one of the true noise but for a chance of tau: all but a few are, except with probability alpha /
+        10 at most, which the test does without. These few count against the most frequent class.
 
         Where rows differ, draws are not alike and the two most frequent classes are no binomial pair: then a class
         must show a probability above 1/2, at alpha over all classes.
         """
         if self.noise.states is not None:
             return int(counts.classes.argmax())
-        runner_up, top = np.sort(counts.classes)[-2:]
+        runner_up, top = np.sort(counts.classes)[-2:].tolist()
         if self.base.positions == "mixture":
-            sure = float(lower(int(top), counts.draws, alpha / self.classes)) > 0.5
+            sure = self.less_tau(float(lower(top, counts.draws, alpha / self.classes)), values) > 0.5
             return int(counts.classes.argmax()) if sure else ABSTAIN
-        tied = 1.0 if top == runner_up else 2 * float(bdtrc(top - 1, top + runner_up, 0.5))
-        return int(counts.classes.argmax()) if tied <= alpha else ABSTAIN
+        few = int(binom.isf(alpha / 10, counts.draws, self.tau(values)))
+        left = alpha - float(binom.sf(few, counts.draws, self.tau(values)))
+        tied = 1.0 if top - few <= runner_up + few else 2 * float(bdtrc(top - few - 1, top + runner_up, 0.5))
+        return int(counts.classes.argmax()) if tied <= left else ABSTAIN
 
     def draws(self, asked: int) -> int:
         """How many noisy copies are looked at where `asked` would do: every one that there is, if they are so few, and

@@ -44,12 +44,14 @@ def rounding_distance(values: int, levels: int) -> dict[str, float]:
 
 
 def lattice_distance(pixels: Tensor, levels: int) -> dict[str, float]:
-    """How far an image is from its lattice point as float32 pixels have it, in l2 and l1: exactly 0 for images in whole
-    levels, else a little too far, which pays for the rounding of the norms.
+    """How far an image is from its lattice point, in l2 and l1: exactly 0 for images in whole levels, as float32 pixels
+    have them, else a little too far, which pays for the rounding of the norms and of the lattice point to float32.
     """
     nearest = to_lattice(pixels, levels).float() / levels
-    offset = (pixels.double() - nearest.double()) * (1 + 1e-9)
-    return {"l2": float(offset.norm()), "l1": float(offset.abs().sum())}
+    offset = (pixels.double() - nearest.double()).abs() * (1 + 1e-9)
+    if bool(offset.any()):
+        offset += 2.0**-25
+    return {"l2": float(offset.norm()), "l1": float(offset.sum())}
 
 
 def less(radius: float, distance: float) -> float:

@@ -70,7 +70,7 @@ def test_predictions_are_wrong_no_more_often_than_alpha(alpha: float) -> None:
     smoothed = halfspace("gaussian:0.5", batch=4)
     object.__setattr__(smoothed.base, "positions", "mixture")
     mass = reduce(np.convolve, [hits_of_a_call(rows)] * 50)
-    answers = [smoothed.decide(Counts(np.array([k, 200 - k, 0]), 200), alpha) for k in range(201)]
+    answers = [smoothed.decide(Counts(np.array([k, 200 - k, 0]), 200), alpha, 4) for k in range(201)]
     assert mass[np.array(answers) == 0].sum() <= alpha
     assert {ABSTAIN, 0, 1} == set(answers)
 
