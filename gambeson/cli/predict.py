@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gambeson.cli.options import Device, Mean, Std, Weights
+from gambeson.cli.options import Factory, Mean, Std, Weights
 from gambeson.errors import UserError
 
 AT_ONCE = 64
@@ -15,13 +15,17 @@ def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Picture files, or folders of them.")],
     model: Annotated[Path, typer.Option(help="Run folder.")],
     noise: Annotated[str | None, typer.Option(help="kind:scale (default: what it was trained with).")] = None,
+    smoothing: Annotated[
+        str, typer.Option(help="hard: the class with the most votes; soft: with the largest mean score.")
+    ] = "hard",
     draws: Annotated[int, typer.Option(help="Noisy copies of each picture (with --radii: at most).")] = 1_000,
     alpha: Annotated[float, typer.Option(help="Error probability of each answer; it abstains otherwise.")] = 0.001,
     radii: Annotated[str | None, typer.Option(help="Also certify these radii: 0,0.25,0.5")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise (default: a secret one).")] = None,
-    weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
+    factory: Factory = None, weights: Weights = None, mean: Mean = None, std: Std = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda (default: as it was certified).")] = None,
 ) -> None:  # fmt: skip
-    """Classify pictures by the majority vote under noise: tab-separated picture, class (or "abstains") and, with
+    """Classify pictures by the smoothed classifier: tab-separated picture, class (or "abstains") and, with
     --radii, what is certified: `radius` around the picture as it is, against any smaller real-valued change, and
     `radius_on_lattice` against changes to a lattice point, as 8-bit images are.
 
@@ -42,10 +46,12 @@ def predict(
     if list(found.shape[1:]) != run.header["shape"]:
         shape = f"{tuple(found.shape[1:])}, the model takes {tuple(run.header['shape'])}"
         raise UserError(f"{files[0]}: pictures are (channels, height, width) {shape}; convert and resize them")
-    own = trained(run, weights, mean, std)
+    own = trained(run, factory, weights, mean, std)
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
-        classifier = SmoothedClassifier.from_run(model, noise, model=own, device=device, seed=seed)
+        classifier = SmoothedClassifier.from_run(
+            model, noise, smoothing=smoothing, model=own, device=device, seed=seed,  # type: ignore[arg-type]
+        )  # fmt: skip
     for note in notes:
         typer.echo(f"note: {note.message}", err=True)
     names: list[Any] = run.header["classes"]

@@ -3,9 +3,9 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,22 +14,24 @@ from torch import Tensor, nn
 
 from gambeson.errors import UserError
 from gambeson.inference import Form
+from gambeson.inference.served import Positions
 from gambeson.machine import usable
 from gambeson.models.guards import require
 from gambeson.models.modes import device_of
 from gambeson.noise import parse
 from gambeson.records import Run
 from gambeson.sampling import to_lattice
-from gambeson.smoothed.budgets import certify_budget, predict_budget
+from gambeson.smoothed.budgets import certify_budget, predict_budget, soft_budget
 from gambeson.smoothed.company import together
 from gambeson.smoothed.exact import exact
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid
 from gambeson.smoothed.grid_plan import grid_plan
 from gambeson.smoothed.hard import Smoothed
-from gambeson.smoothed.kept import certified_form, kept_model, trained_noise
+from gambeson.smoothed.kept import certified_as, kept_model, trained_noise
 from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.smoothed.serving import smooth
+from gambeson.smoothed.soft_fixed import soft_fixed
 from gambeson.types import Classifier
 
 
@@ -53,10 +55,11 @@ class SmoothedClassifier:
     """The class that `model` gives most often under noise, or an abstention (-1).
 
     model: images (N, C, H, W) in [0, 1] -> logits (N, classes), normalisation inside. noise: kind:scale, such as
-    "gaussian:0.5", in pixel units. levels: of the pixel lattice that images are rounded to. form: the inference form
-    (None: float32 with the threads that torch has). seed: None draws a secret one. The first call takes a copy of the
-    model, in evaluation mode: what becomes of the model later changes nothing. The form is tried on its images, whose
-    shape all later ones must have.
+    "gaussian:0.5", in pixel units. smoothing: hard, the most frequent class, or soft, that of the largest mean score
+    (softmax). levels: of the pixel lattice that images are rounded to. form: the inference form (None: float32 with the
+    threads that torch has). positions: "mixture" where rows of a call are known to differ in this form; whether they do
+    is tried anyhow. seed: None draws a secret one. The first call takes a copy of the model, in evaluation mode: what
+    becomes of the model later changes nothing. The form is tried on its images, whose shape all later ones must have.
 
     An image's noise is keyed by the seed and the image's content: the same image gets the same answer, company and
     batch sizes do not matter, and an attacker who does not know the seed cannot know the noise.
@@ -75,12 +78,19 @@ class SmoothedClassifier:
         noise: str,
         classes: int,
         *,
+        smoothing: Literal["hard", "soft"] = "hard",
         levels: int = 255,
         form: Form | None = None,
+        positions: Positions = "alike",
         seed: int | None = None,
     ) -> None:
         if classes < 2:
             raise UserError(f"classes is {classes}; a classifier has at least 2")
+        if smoothing not in ("hard", "soft"):
+            raise UserError(f"smoothing is {smoothing!r}; it must be hard (votes) or soft (mean scores)")
+        if smoothing == "soft" and parse(noise).kind == "splitting":
+            raise UserError(f"{noise} counts every noisy copy's vote; soft smoothing goes with noise that is drawn")
+        self.smoothing, self.positions = smoothing, positions
         self.model, self.noise, self.classes, self.levels, self.form = model, parse(noise).name, classes, levels, form
         self.seed = secrets.randbits(62) if seed is None else seed
         self._smoothed: Smoothed | None = None  # made for the first images: their shape is not known before
@@ -92,41 +102,48 @@ class SmoothedClassifier:
         path: str | Path,
         noise: str | None = None,
         *,
+        smoothing: Literal["hard", "soft"] = "hard",
         model: nn.Module | None = None,
-        device: str = "cpu",
+        device: str | None = None,
         seed: int | None = None,
     ) -> "SmoothedClassifier":
         """The classifier of a run folder, in the inference form in which it was certified last with this noise.
 
         noise: None: what it was trained with. model: for a run that does not hold its weights. device: auto, cpu or
-        cuda. Warns where it was never certified, or on another kind of machine: logits may then differ in their last
-        bits. Raises UserError where the model is not the one that the run is about.
+        cuda; None: that of the form. Warns where it was never certified, or on another kind of machine: logits may then
+        differ in their last bits. Raises UserError where the model is not the one that the run is about.
         """
-        device, run = usable(device), Run.open(path)
+        run = Run.open(path)
         name = parse(noise or trained_noise(run)).name
+        form, positions = certified_as(run, name, smoothing, device) or (None, "alike")
         return cls(
-            kept_model(run, model).to(device),
+            kept_model(run, model).to(form.device if form else usable(device or "auto")),
             name,
             len(run.header["classes"]),
+            smoothing=smoothing,
             levels=run.header["levels"] or 255,
-            form=certified_form(run, name, device),
+            form=form,
+            positions=positions,
             seed=seed,
         )
 
     def predict(self, x: Any, draws: int = 1_000, alpha: float = 0.001) -> NDArray[np.int64]:
         """Classes int64 (N,), -1 where it abstains; each is another than the smoothed class with probability at most
-        alpha + draws * tau, tau being the sampler's error over one image.
+        alpha.
 
         x: float (N, C, H, W) in [0, 1], tensor or array. draws: noisy copies of each image; splitting noise counts
-        every copy there is, and never abstains.
+        every copy there is, and never abstains. Soft: the class that 100 further draws pick, if its mean score is shown
+        to be above 1/2.
         """
+        if self.smoothing == "soft":
+            return self.certify(x, draws=draws, alpha=alpha).predict
         images, smoothed = self._ready(x)
         if smoothed.noise.states is None:
             predict_budget(draws, alpha, prefix="")
         smoothed.fills_rows(draws, alpha)
         ask = Ask("predict", 0, smoothed.draws(draws))
         found = smoothed.answers(images, [_name(smoothed, image) for image in images], ask)
-        return np.array([smoothed.decide(one, alpha) for one in found], dtype=np.int64)
+        return np.array([smoothed.decide(one, alpha, images[0].numel()) for one in found], dtype=np.int64)
 
     def certify(
         self,
@@ -136,18 +153,26 @@ class SmoothedClassifier:
         draws: int = 100_000,
         select_draws: int = 100,
         alpha: float = 0.001,
-        price: float = 1e7,
+        price: float = 5e6,
         rule: str | None = None,
     ) -> Certification:
         """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision, rule None: the
-        one that fits the form (`grid_plan`). Splitting noise needs none of them: its radii are exact.
+        one that fits the form (`grid_plan`). Splitting noise needs none of them: its radii are exact. Soft takes no
+        radii.
         """
+        if radii is not None and self.smoothing == "soft":
+            raise UserError("radii are a grid, which soft smoothing does not have: leave them out")
         images, smoothed = self._ready(x)
         if smoothed.noise.states is None:
             certify_budget(draws, select_draws, alpha)
         smoothed.fills_rows(draws, alpha)
         if smoothed.noise.states is not None:
             work = [exact(smoothed, image) for image in images]
+        elif self.smoothing == "soft":
+            soft_budget(draws, alpha)
+            work = [
+                soft_fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images
+            ]
         elif radii is None:
             work = [fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images]
         else:
@@ -175,11 +200,13 @@ class SmoothedClassifier:
             )
         if self._smoothed is None:
             require(self.model, images.float().to(device_of(self.model)), None, self.classes)
-            self._smoothed = smooth(
+            made = smooth(
                 self.model, images.float(), noise=self.noise, levels=self.levels, classes=self.classes, seed=self.seed,
                 form=self.form,
             )  # fmt: skip
-            self._shape = images.shape[1:]
+            if self.positions == "mixture":
+                made = replace(made, base=replace(made.base, positions="mixture"))
+            self._smoothed, self._shape = made, images.shape[1:]
         if images.shape[1:] != self._shape:
             raise UserError(
                 f"images are {tuple(images.shape[1:])}, and the form was tried on {tuple(self._shape)}: "

@@ -1,6 +1,8 @@
 """Which smoothed classifier a run folder is about: its model, its noise, and the form in which it was certified."""
 
+import copy
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,6 +12,7 @@ from torch import nn
 from gambeson import machine, models
 from gambeson.errors import UserError
 from gambeson.inference import Form
+from gambeson.inference.served import Positions
 from gambeson.records import Run
 
 
@@ -18,7 +21,7 @@ def kept_model(run: Run, model: nn.Module | None = None) -> nn.Module:
     path = run.path / "model.safetensors"
     if model is None and not path.exists():
         raise UserError(f"{run.path} does not hold the weights of {run.header['model']}: give model=")
-    found = models.load(path) if model is None else model
+    found = models.load(path) if model is None else copy.deepcopy(model)
     if models.fingerprint(found) != run.header["model_hash"]:
         raise UserError(f"{run.path} is about a model with other weights, or another normalisation")
     return found.eval()
@@ -33,23 +36,27 @@ def trained_noise(run: Run) -> str:
     return f"{settings.get('noise', 'gaussian')}:{settings['sigma']}"
 
 
-def certified_form(run: Run, noise: str, device: str) -> Form | None:
-    """The form in which the majority vote under `noise` was certified last, to predict with the very function that was
-    certified; None where it was not. Warns of what is not the same here: then the answers are those of the same
-    classifier up to the last bits of its logits.
+def certified_as(run: Run, noise: str, smoothing: str, device: str | None) -> tuple[Form, Positions] | None:
+    """The form in which the classifier under `noise` was certified last, to predict with the very function that was
+    certified, and whether its rows are alike; None where it was not. device: another than the form's.
+
+    An evaluation that is complete counts before one that is not, and one without records not at all. Warns of what is
+    not the same here: then the answers are those of the same classifier up to the last bits of its logits.
     """
-    about = [found for found in run.evaluations("certified") if found["settings"]["noise"] == noise]
-    votes = [found for found in about if found["settings"].get("smoothing", "hard") == "hard"]
-    if not votes:
-        what = "the classifier by mean scores was certified, and this one" if about else "this classifier"
-        warnings.warn(f"answers are by the vote; {what} was not certified with {noise}", stacklevel=3)
+    records = Counter(line["evaluation"] for line in run.records())
+    about = [one for one in run.evaluations("certified") if one["settings"]["noise"] == noise and records[one["id"]]]
+    known = [one for one in about if one["settings"].get("smoothing", "hard") == smoothing]
+    if not known:
+        how = {"hard": "the vote", "soft": "the mean score"}
+        other = f" ({how['soft' if smoothing == 'hard' else 'hard']} was)" if about else ""
+        warnings.warn(f"answers are by {how[smoothing]}, which was not certified with {noise}{other}", stacklevel=3)
         return None
-    form = replace(Form(**votes[-1]["settings"]["form"]), device=device)
-    if differs := differences(votes[-1]["machine"], form):
-        warnings.warn(
-            f"{votes[-1]['id']} was certified with {differs}: logits may differ in the last bits", stacklevel=3
-        )
-    return form
+    last = ([one for one in known if records[one["id"]] >= one["examples"]] or known)[-1]
+    form = Form(**last["settings"]["form"])
+    form = replace(form, device=machine.usable(device or form.device))
+    if differs := differences(last["machine"], form):
+        warnings.warn(f"{last['id']} was certified with {differs}: logits may differ in the last bits", stacklevel=3)
+    return form, last["settings"].get("positions", "alike")
 
 
 def differences(recorded: Mapping[str, Any] | None, form: Form) -> str:

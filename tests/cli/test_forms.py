@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from itertools import count
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from stopping import FORM, KILLED, stop
 from gambeson.cli import forms
 from gambeson.inference import Served, trial
 from gambeson.records import Run
-from gambeson.smoothed.kept import certified_form
+from gambeson.smoothed.kept import certified_as
 
 WORDS = ("--noise", "gaussian:0.25", "--draws", 200, "--select-draws", 20, "--limit", 4)
 
@@ -281,28 +282,39 @@ def kept(gambeson, run, recwarn):
         evaluation["machine"] |= changed.pop("machine", {})
         evaluation["settings"] |= changed
         path.write_text(json.dumps(evaluation))
-        form = certified_form(Run.open(run), "gaussian:0.25", "cpu")
-        return form and form.batch, [str(warning.message) for warning in recwarn.list]
+        known = certified_as(Run.open(run), "gaussian:0.25", "hard", None)
+        return known and (known[0].batch, known[1]), [str(warning.message) for warning in recwarn.list]
 
     return found
 
 
 def test_the_vote_is_served_as_it_was_certified(kept) -> None:
-    assert kept() == (100, [])
+    assert kept() == ((100, "alike"), [])
+    assert kept(positions="mixture") == ((100, "mixture"), [])
+
+
+def test_an_evaluation_that_is_not_finished_is_not_served_where_another_is(gambeson, run, kept) -> None:
+    words = ("--noise", "gaussian:0.25", "--draws", 200, "--select-draws", 20, "--limit", 2, "--batch", 50)
+    time.sleep(1.1)  # evaluations are told apart by the second
+    assert gambeson("certify", run, *words).status == 0
+    lines = (run / "records.jsonl").read_text().splitlines(keepends=True)
+    for left, batch in ((2, 50), (1, 100), (0, 100)):  # records of the second
+        (run / "records.jsonl").write_text("".join(lines[: len(lines) - 2 + left]))
+        assert certified_as(Run.open(run), "gaussian:0.25", "hard", None)[0].batch == batch
 
 
 @pytest.mark.parametrize("part", ["gambeson", "torch", "unit", "processor"])
 def test_another_machine_than_the_certified_one_is_named(kept, part) -> None:
-    batch, (said,) = kept(machine={part: "another"})
-    assert batch == 100
+    found, (said,) = kept(machine={part: "another"})
+    assert found == (100, "alike")
     assert f"was certified with {part} another (now " in said
 
 
 def test_nothing_is_said_of_what_logits_do_not_depend_on_or_older_evaluations_do_not_name(kept) -> None:
-    assert kept(machine={"numpy": "another", "scipy": "another", "processor": None}) == (100, [])
+    assert kept(machine={"numpy": "another", "scipy": "another", "processor": None}) == ((100, "alike"), [])
 
 
 def test_the_form_of_mean_scores_is_not_the_votes(kept) -> None:
-    batch, (said,) = kept(smoothing="soft", score_bins={"octaves": 10, "steps": 8})
-    assert batch is None
-    assert "answers are by the vote; the classifier by mean scores was certified" in said
+    found, (said,) = kept(smoothing="soft", score_bins={"octaves": 10, "steps": 8})
+    assert found is None
+    assert "answers are by the vote, which was not certified with gaussian:0.25 (the mean score was)" in said

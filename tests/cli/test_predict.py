@@ -1,9 +1,11 @@
 """gambeson predict: pictures in, classes or abstentions out."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import gambeson as package
+from gambeson.models import from_factory
 from gambeson.records import Run
 from gambeson.smoothed import classifier
 from gambeson.smoothed.serving import smooth
@@ -75,3 +77,50 @@ def test_mistakes_are_named(gambeson, run, photos, tmp_path) -> None:
         done = gambeson("predict", *words)
         assert (done.status, "Traceback" in done.err) == (2, False), done.err
         assert message in done.err, done.err
+
+
+def test_the_class_of_the_largest_mean_score_is_served_as_it_was_certified(gambeson, run, photos) -> None:
+    words = ("--noise", "gaussian:0.25", "--draws", 300)
+    soft = ("--smoothing", "soft")
+    assert gambeson("certify", run, *words, *soft, "--limit", 2, "--batch", 100).status == 0
+    done = gambeson("predict", photos, "--model", run, *words, *soft)
+    assert (done.status, done.err) == (0, "")
+    assert len(done.out.splitlines()) == 7
+    votes = gambeson("predict", photos, "--model", run, *words)
+    assert "answers are by the vote, which was not certified with gaussian:0.25 (the mean score was)" in votes.err
+    assert gambeson("predict", photos, "--model", run, *words, *soft, "--radii", "0").status == 2
+
+
+def test_it_answers_on_the_device_that_the_run_was_certified_on(gambeson, run, photos) -> None:
+    words = ("--noise", "gaussian:0.25", "--draws", 200)
+    assert gambeson("certify", run, *words, "--limit", 2).status == 0
+    (path,) = (run / "evaluations").glob("certified-*.json")
+    path.write_text(path.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    done = gambeson("predict", photos, "--model", run, *words)
+    assert (done.status, "device cuda cannot be used here" in done.err) == (2, True)
+    done = gambeson("predict", photos, "--model", run, *words, "--device", "cpu")
+    assert (done.status, "was certified with unit " in done.err) == (0, False)
+
+
+def test_a_model_that_is_given_is_left_as_it_was(gambeson, own, tmp_path) -> None:
+    words = ("--weights", "weights.pt", "--mean", "0.5", "--std", "0.25", "--data", "digits", "--limit", 3)
+    words += ("--noise", "gaussian:0.25", "--draws", 200, "--out", tmp_path / "r")
+    assert gambeson("certify", f"{own.name}:bare", *words).status == 0
+    model = from_factory(f"{own.name}:bare", "weights.pt", mean=[0.5], std=[0.25]).train()
+    one = package.SmoothedClassifier.from_run(tmp_path / "r", "gaussian:0.25", model=model)
+    assert one.predict(package.load("digits", "test").pixels([0]), draws=50).shape == (1,)
+    assert model.training
+
+
+def test_float_data_need_not_know_all_classes(gambeson, own, tmp_path) -> None:
+    """Labels 0 to 6 and a model of ten classes: what is certified can be served."""
+    test = package.load("digits", "test")
+    rows = [row for row, label in enumerate(test.labels.tolist()) if label < 7][:20]
+    np.savez(tmp_path / "x.npz", x=test.pixels(rows).numpy(), y=test.labels[rows].numpy())
+    words = ("--weights", "weights.pt", "--mean", "0.5", "--std", "0.25", "--data", f"npz:{tmp_path}/x.npz")
+    words += ("--noise", "gaussian:0.25", "--draws", 200, "--budget", "fixed", "--out", tmp_path / "r")
+    assert gambeson("certify", f"{own.name}:bare", *words).status == 0
+    assert Run.open(tmp_path / "r").header["classes"] == list("0123456789")
+    model = from_factory(f"{own.name}:bare", "weights.pt", mean=[0.5], std=[0.25])
+    one = package.SmoothedClassifier.from_run(tmp_path / "r", "gaussian:0.25", model=model)
+    assert one.predict(test.pixels([0]), draws=50).shape == (1,)

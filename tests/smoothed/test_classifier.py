@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 import gambeson
 from gambeson.errors import UserError
+from gambeson.inference import Form
 from gambeson.smoothed import classifier as smoothed_classifier
 from gambeson.smoothed.classifier import SmoothedClassifier
 
@@ -162,3 +163,40 @@ def test_a_radius_is_about_the_image_as_it_was_given(noise: str) -> None:
     assert (found.radius <= found.radius_on_lattice).all()
     assert (found.radius < found.radius_on_lattice)[[0, 1, 3] if l2 else [0, 3]].all()
     assert (found.radius_on_lattice <= lattice).all()
+
+
+def test_mean_scores_are_served_too() -> None:
+    """Class 0 wins seven votes of ten, and its mean score is below 1/2; where it is above, the two agree."""
+
+    class Sure(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            wins = x.mean((1, 2, 3)) < 0.3
+            return torch.stack([torch.where(wins, 0.1, -9.0), torch.zeros(len(x))], 1)
+
+    model, images = Sure().eval(), torch.stack([torch.full((1, 1, 1), level) for level in (0.17, 0.0)])
+    votes = SmoothedClassifier(model, "gaussian:0.25", 2, seed=0)
+    scores = SmoothedClassifier(model, "gaussian:0.25", 2, smoothing="soft", seed=0)
+    assert votes.predict(images, draws=2_000).tolist() == [0, 0]
+    assert scores.predict(images, draws=2_000).tolist() == [-1, -1]
+    bright = SmoothedClassifier(Bright().eval(), "gaussian:0.25", 3, smoothing="soft", seed=0)
+    found = bright.certify(IMAGES, draws=3_000)
+    assert found.predict[[0, 1, 3, 4]].tolist() == [0, 0, 1, 1]
+    assert bright.predict(IMAGES, draws=3_000).tolist() == found.predict.tolist()
+    assert all("scores" in record for record in found.records)
+    for call, message in (
+        (lambda: bright.certify(IMAGES, [0.0, 0.1]), "soft smoothing does not have"),
+        (lambda: bright.predict(IMAGES, draws=3), "draws is 3"),
+        (lambda: SmoothedClassifier(model, "gaussian:0.25", 2, smoothing="mean"), "smoothing is 'mean'"),  # type: ignore[arg-type]
+        (lambda: SmoothedClassifier(model, "splitting:0.5", 2, smoothing="soft"), "counts every noisy copy"),
+    ):
+        with pytest.raises(UserError, match=message):
+            call()
+
+
+def test_rows_that_are_known_to_differ_count_as_such() -> None:
+    """Whatever the first images show: then draws fill whole calls."""
+    form = Form("float32", "contiguous", 50)
+    one = SmoothedClassifier(Bright().eval(), "gaussian:0.25", 3, form=form, positions="mixture", seed=0)
+    with pytest.raises(UserError, match="give a multiple of 50"):
+        one.certify(IMAGES, draws=3_010)
+    assert one.predict(IMAGES[:1], draws=1_000).tolist() == [0]
