@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from gambeson.cli.adversarial import form_here
 from gambeson.cli.recorded import machine_of
-from gambeson.cli.target import Target, by_rule
+from gambeson.cli.target import by_rule
 from gambeson.data import Dataset
 from gambeson.errors import RunError, UserError
 from gambeson.evaluation.plan import inspect
@@ -18,19 +19,20 @@ from gambeson.evaluation.smoothing import smooth
 from gambeson.evaluation.verified import on_fresh_noise
 from gambeson.machine import differences
 from gambeson.noise import parse
-from gambeson.records import evaluation_id
+from gambeson.records import Run, evaluation_id
 from gambeson.schema import check_settings
 from gambeson.smoothed.hard import Smoothed
 
 
 def verdict_on(
-    found: Target, evaluation: dict[str, Any], whole: Dataset, *, images: int, draws: int, seed: int | None
-) -> dict[str, Any]:
+    run: Run, model: nn.Module, evaluation: dict[str, Any], whole: Dataset, *, images: int, draws: int,
+    seed: int | None,
+) -> dict[str, Any]:  # fmt: skip
     """What verifying one evaluation gives, as it is recorded. stands: None where that cannot be said here; `why`:
     why it does not stand, or cannot be told.
     """
     try:
-        verdict = _judged(found, evaluation, whole, images, draws, seed)
+        verdict = _judged(run, model, evaluation, whole, images, draws, seed)
     except RunError as error:
         verdict = {"stands": False, "why": str(error)}
     except UserError as error:  # here: on another machine, or with other libraries, it may be verified
@@ -39,16 +41,16 @@ def verdict_on(
 
 
 def _judged(
-    found: Target, evaluation: dict[str, Any], whole: Dataset, images: int, draws: int, seed: int | None
+    run: Run, model: nn.Module, evaluation: dict[str, Any], whole: Dataset, images: int, draws: int, seed: int | None
 ) -> dict[str, Any]:
-    settings, records = evaluation["settings"], found.run.records(evaluation["id"])
+    settings, records = evaluation["settings"], run.records(evaluation["id"])
     if evaluation["id"] != (name := evaluation_id(evaluation["kind"], settings, evaluation["data"])):
         raise RunError(f"its settings and data are not those that its id is made of (they give {name})")
     with _no_excuse("its settings"):
         check_settings("certified", settings)
         parse(settings["noise"])
-    data = _images(evaluation, records, whole)
-    smoothed = _smoothed(found, evaluation, data)
+    data = _images(evaluation, records, whole, run.header)
+    smoothed = _smoothed(model, evaluation, data)
     with _no_excuse("its settings ask for what cannot be certified"):
         problem = replayer(smoothed, settings, data.images[0].numel())
     rows = {index: row for row, index in enumerate(data.indices.tolist())}
@@ -59,7 +61,7 @@ def _judged(
     chosen = [records[i] for i in sorted(generator.permutation(len(records))[:images])]
     pixels = data.pixels([rows[record["index"]] for record in chosen])
     verdict, rejected = on_fresh_noise(smoothed, pixels, chosen, draws=draws, alpha=settings["alpha"], seed=seed)
-    made, now = _machines(found, evaluation)
+    made, now = _machines(model, evaluation)
     if settings["budget"] == "exact" and rejected and made != now:
         raise UserError(
             f"{len(rejected)} of {len(chosen)} images are not counted here as they were, which proves nothing: the "
@@ -79,9 +81,20 @@ def _no_excuse(what: str) -> Iterator[None]:
         raise RunError(f"{what}: {error}") from None
 
 
-def _images(evaluation: dict[str, Any], records: list[dict[str, Any]], whole: Dataset) -> Dataset:
-    """The images that the evaluation says it is about: all of them, and no other, have a record."""
+def _images(
+    evaluation: dict[str, Any], records: list[dict[str, Any]], whole: Dataset, header: dict[str, Any]
+) -> Dataset:
+    """The images that the evaluation says it is about: all of them, and no other, have a record. They are of the
+    header's data set, whose levels, shape and classes `predict` goes by.
+    """
     about = evaluation["data"]
+    if about["dataset"] != (header["dataset"] or about["dataset"]):
+        raise RunError(f"it is about {about['dataset']}, the run about {header['dataset']}")
+    told = {"levels": whole.levels, "shape": list(whole.images.shape[1:]), "classes": list(whole.classes)}
+    known = header | {"classes": header["classes"][: len(whole.classes)]}  # float data does not know all of them
+    for name, value in told.items():
+        if known[name] not in (None, value):
+            raise RunError(f"the {name} of {whole.name} are {value}, and the header says {header[name]}")
     data = by_rule(whole, about["rule"])
     if data.fingerprint != about["fingerprint"]:
         raise RunError(f"{about['rule']} of {whole.name} are not the images that it is about (another fingerprint)")
@@ -98,18 +111,21 @@ def _images(evaluation: dict[str, Any], records: list[dict[str, Any]], whole: Da
     return data
 
 
-def _smoothed(found: Target, evaluation: dict[str, Any], data: Dataset) -> Smoothed:
-    settings, (made, now) = evaluation["settings"], _machines(found, evaluation)
-    classes, _ = inspect(found.model, data)
-    form = form_here(settings["form"], found.model)
+def _smoothed(model: nn.Module, evaluation: dict[str, Any], data: Dataset) -> Smoothed:
+    settings, (made, now) = evaluation["settings"], _machines(model, evaluation)
+    classes, flags = inspect(model, data)
+    told = {flag["flag"] for flag in evaluation["flags"]}
+    if made == now and (left_out := [flag.name for flag in flags if flag.name not in told]):
+        raise RunError(f"it does not tell the doubts about its model that are found here: {', '.join(left_out)}")
+    form = form_here(settings["form"], model)
     if made == now or settings["budget"] == "exact":  # every noisy copy should vote as it did
         form = replace(form, threads=settings["form"]["threads"])
-    smoothed = smooth(found.model, data, noise=settings["noise"], seed=settings["seed"], form=form, classes=classes)
+    smoothed = smooth(model, data, noise=settings["noise"], seed=settings["seed"], form=form, classes=classes)
     if made == now and smoothed.base.positions != (positions := settings.get("positions", "alike")):
         raise RunError(f"positions is {positions}, the rows of a call are {smoothed.base.positions}")
     return smoothed
 
 
-def _machines(found: Target, evaluation: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _machines(model: nn.Module, evaluation: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The one that made the evaluation, as far as it is recorded, and this one."""
-    return evaluation["machine"] or {}, machine_of(found.model, evaluation["settings"]["form"])
+    return evaluation["machine"] or {}, machine_of(model, evaluation["settings"]["form"])

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gambeson.cli.options import DataDir, Device, Mean, Std, Weights
+from gambeson.cli.options import DataDir, Device, Factory, Mean, Std, Weights
 from gambeson.errors import RunError, UserError
 
 
@@ -13,37 +13,46 @@ def verify(
     images: Annotated[int, typer.Option(help="Images whose claims are judged on fresh noise, chosen at random.")] = 50,
     draws: Annotated[int, typer.Option(help="Fresh draws for each of them.")] = 10_000,
     seed: Annotated[int | None, typer.Option(help="Seed of images and noise (default: one nobody knows yet).")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Data set, where the run does not know its own.")] = None,
-    data_dir: DataDir = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
+    data: Annotated[str | None, typer.Option("--data", help="Data set, where it is not where the run had it.")] = None,
+    data_dir: DataDir = None, factory: Factory = None, weights: Weights = None, mean: Mean = None, std: Std = None,
+    device: Device = "auto",
 ) -> None:  # fmt: skip
     """Check somebody's certificates: hashes, bounds from their counts, and claims on fresh, independent noise.
 
     Example: gambeson verify runs/mnist-stability-0.50 --images 100
     """
     from gambeson.cli.evidence import verdict_on
-    from gambeson.cli.target import choose, held_out, resolve
+    from gambeson.cli.target import choose, held_out, trained
     from gambeson.jsonl import write_json
+    from gambeson.machine import usable
     from gambeson.records import Run
     from gambeson.reports.naming import smoothed_name
 
     if images < 1 or draws < 1:
         raise UserError(f"--images is {images} and --draws {draws}; both must be at least 1")
-    Run.open(target)  # a model that is no run holds no certificates, whatever data it is given
-    found = resolve(
-        target, data=data, data_dir=data_dir, split="test", every=1, limit=None, out=None, weights=weights, mean=mean,
-        std=std, device=device,
-    )  # fmt: skip
-    evaluations = found.run.evaluations("certified")
+    run = Run.open(target)
+    recorded = {line["evaluation"] for line in run.records()}
+    evaluations = run.evaluations("certified")
+    for evaluation in (one for one in evaluations if one["id"] not in recorded):
+        typer.echo(f"{smoothed_name(evaluation['settings'])} ({evaluation['id']}): begun, nothing is claimed yet")
+    evaluations = [one for one in evaluations if one["id"] in recorded]
     if not evaluations:
         raise UserError(f"{target} holds no certificates; `gambeson certify` makes them")
+    name = data or run.header["dataset"]
+    if name is None:
+        raise UserError(f"{target} does not say which data it is for: give --data NAME")
+    model = trained(run, factory, weights, mean, std).to(usable(device)).eval()
     verdicts = []
     for evaluation in evaluations:
-        about, whole = evaluation["data"], found.data
-        if about["split"] != whole.split:
-            whole = choose(about["dataset"], data_dir, about["split"], 1, None, **held_out(found.run))
-        verdicts.append(verdict_on(found, evaluation, whole, images=images, draws=draws, seed=seed))
-        typer.echo(f"{smoothed_name(evaluation['settings'])} ({evaluation['id']}): {_in_words(verdicts[-1])}")
-    write_json(found.run.path / "verified.json", {"verified": verdicts})
+        about = evaluation["data"]
+        whole = choose(name, data_dir, about["split"], 1, None, **held_out(run))
+        verdicts.append(verdict_on(run, model, evaluation, whole, images=images, draws=draws, seed=seed))
+        what = f"{about['rule']} of {whole.name}, {smoothed_name(evaluation['settings'])} ({evaluation['id']})"
+        typer.echo(f"{what}: {_in_words(verdicts[-1])}")
+    try:
+        write_json(run.path / "verified.json", {"verified": verdicts})
+    except OSError as failed:  # evidence may be read-only; what was found is said all the same
+        typer.echo(f"note: verified.json is not written ({failed.strerror})", err=True)
     for outcome, error in ((False, RunError), (None, UserError)):
         if why := [
             f"{verdict['evaluation']}: {verdict['why']}" for verdict in verdicts if verdict["stands"] is outcome
@@ -58,5 +67,6 @@ def _in_words(verdict: dict[str, Any]) -> str:
         return outcome
     agree = f"all {verdict['records']} records agree with their counts and images"
     share = f"{verdict['rejected']} of {verdict['images']} images' claims are rejected ({verdict['allowed']} allowed)"
-    vain = ", as all may be: so few images prove nothing on fresh noise" * (verdict["allowed"] >= verdict["images"])
+    few = verdict["allowed"] >= verdict["claims"]
+    vain = f", and radii are claimed of {verdict['claims']}: so few prove nothing on fresh noise" * few
     return f"{agree}; on fresh noise {share}{vain}: {outcome}"

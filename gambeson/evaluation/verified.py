@@ -1,11 +1,11 @@
 """Somebody else's certificates, judged on fresh noise.
 
 A record claims that the smoothed classifier gives its class with probability at least p_lower (soft: that its mean
-score is at least p_lower); one that abstains claims nothing. Fresh, independent draws give an upper bound on that
-probability; where it lies below the claim, the claim is rejected. A sound procedure claims something false of an image
-with probability alpha, and an upper bound fails with probability beta / m for each of m images. So those of a sound
-procedure, chosen without a look at what was claimed, are rejected independently of each other, each with probability
-alpha + beta / m at most.
+score is at least p_lower), and some that no other class has more than p_upper_two_sided. Fresh, independent draws give
+bounds on these probabilities from the other side; where one contradicts a claim, the image is rejected. A sound
+procedure claims a p_lower that is false with probability alpha, and a p_upper_two_sided with alpha / 2; of m images,
+each fresh bound fails with probability beta / m. So those of a sound procedure, chosen without a look at what was
+claimed, are rejected independently of each other, each with at most the sum of these probabilities.
 """
 
 import secrets
@@ -13,21 +13,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 from scipy.stats import binom
 from torch import Tensor
 
+from gambeson.sampling import Counts
 from gambeson.smoothed.hard import Smoothed
-from gambeson.smoothed.procedure import ABSTAIN, Ask
-from gambeson.stats import betting, score_bins, upper
+from gambeson.smoothed.procedure import Ask
+from gambeson.stats import betting, lower, score_bins, upper
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The claims of `rejected` of `images` did not stand on fresh noise; more than `allowed` of sound ones are rejected
-    with probability `level` at most.
+    """What is said of `rejected` of `images` did not stand on fresh noise; more than `allowed` of sound ones are
+    rejected with probability `level` at most. claims: of how many a radius is claimed: there is something to reject.
     """
 
     images: int
+    claims: int
     rejected: int
     allowed: int
     draws: int
@@ -56,32 +59,37 @@ def on_fresh_noise(
 ) -> tuple[Verdict, list[int]]:
     """Judge what `records` claim (of `images` (N, C, H, W), in that order; abstentions too) on noise of a new seed.
 
-    A claim is rejected if upper(hits, draws, beta / N), tau added, lies below its p_lower; one about a mean score, by
-    `betting.upper` of the fresh scores. Where every noisy copy was counted they are counted again, and a claim is
-    rejected if any count differs, and none may be. draws: for each image, rounded up to whole calls where rows differ.
-    seed: None draws one that nobody could know before. Returns the verdict and the indices of the rejected images.
+    An image is rejected if upper(hits, draws, beta / N), tau added, lies below its p_lower (about a mean score:
+    `betting.upper` of the fresh scores), or if a lower bound on another class, tau subtracted, lies above its
+    p_upper_two_sided. Where every noisy copy was counted they are counted again, and it is rejected if any count
+    differs, and none may be. draws: for each image, rounded up to whole calls where rows differ. seed: None draws one
+    that nobody could know before. Returns the verdict and the indices of the rejected images.
     """
     fresh = replace(smoothed, seed=secrets.randbits(62) if seed is None else seed)
-    rejected, draws = [], smoothed.draws(draws)
+    draws, exact, number = smoothed.draws(draws), smoothed.noise.states is not None, max(1, len(records))
+    rejected = []
     for image, record in zip(images, records, strict=True):
-        if record["predict"] == ABSTAIN:
-            continue
-        if smoothed.noise.states is not None:
-            found = fresh.answer(image, record["index"], Ask("verify", 0, draws))
-            rejected += [record["index"]] * (found.classes.tolist() != record["counts"])
-            continue
-        most = _most(fresh, image, record, draws, beta / len(records))
-        if min(1.0, most + fresh.tau(image.numel())) < record["p_lower"]:
-            rejected.append(record["index"])
-    chance = 0.0 if smoothed.noise.states is not None else alpha + beta / max(1, len(records))
-    allowed = int(binom.isf(level, max(1, len(records)), chance))
-    return Verdict(len(records), len(rejected), allowed, draws, beta, level, fresh.seed), rejected
+        score = record["selected"] if record.get("scores") is not None else None
+        found = fresh.answer(image, record["index"], Ask("verify", 0, draws, score))
+        if exact:
+            stands = found.classes.tolist() == record["counts"]
+        else:
+            stands = _stands(record, found, fresh.tau(image.numel()), beta / number)
+        rejected += [] if stands else [record["index"]]
+    claims = sum(any(radius > 0 for radius in record["radii"].values()) for record in records)
+    false = 1.5 * alpha if any(record["p_upper_two_sided"] is not None for record in records) else alpha
+    allowed = int(binom.isf(level, number, 0.0 if exact else false + 2 * beta / number))
+    return Verdict(len(records), claims, len(rejected), allowed, draws, beta, level, fresh.seed), rejected
 
 
-def _most(fresh: Smoothed, image: Tensor, record: dict[str, Any], draws: int, beta: float) -> float:
-    """An upper bound, from fresh draws, on what the record bounds from below."""
-    soft = record.get("scores") is not None
-    found = fresh.answer(image, record["index"], Ask("verify", 0, draws, record["selected"] if soft else None))
+def _stands(record: dict[str, Any], found: Counts, tau: float, beta: float) -> bool:
+    """Whether fresh draws contradict neither bound; each bound from them fails with probability beta."""
+    selected, most = record["selected"], record["p_upper_two_sided"]
     if found.scores is None:
-        return float(upper(int(found.classes[record["selected"]]), draws, beta))
-    return betting.upper(score_bins.largest_scores(), found.scores, beta)
+        p_upper = float(upper(int(found.classes[selected]), found.draws, beta))
+    else:
+        p_upper = betting.upper(score_bins.largest_scores(), found.scores, beta)
+    others = np.delete(found.classes, selected)
+    if most is not None and float(lower(int(others.max()), found.draws, beta / len(others))) - tau > most:
+        return False
+    return min(1.0, p_upper + tau) >= record["p_lower"]

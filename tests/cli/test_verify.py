@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gambeson import jsonl
+from gambeson.cli import evidence
+from gambeson.data import load
+from gambeson.models.flag import Flag
 from gambeson.sampling import Counts
 from gambeson.smoothed import company
 
@@ -32,6 +36,8 @@ def test_soft_certificates_stand_too_and_an_evaluation_without_claims_is_no_obst
     words = ("--draws", 200, "--select-draws", 20, "--limit", 10, "--smoothing", "soft", "--out", tmp_path / "r")
     assert gambeson("certify", *model, *words, "--noise", "gaussian:0.1,gaussian:9").status == 0
     done = gambeson("verify", tmp_path / "r", *model[1:-2], *VERIFY)
+    assert (done.status, f"what a folder names is not run: give --factory {own.name}:bare" in done.err) == (2, True)
+    done = gambeson("verify", tmp_path / "r", "--factory", model[0], *model[1:-2], *VERIFY)
     assert done.status == 0, done.err
     assert "soft gaussian:0.1 (certified-" in done.out
     verdicts = json.loads((tmp_path / "r" / "verified.json").read_text())["verified"]
@@ -75,11 +81,95 @@ def test_counts_that_agree_with_all_but_the_model_do_not_stand(gambeson, run, mo
     assert len(verdict["rejected_images"]) == verdict["rejected"] > verdict["allowed"]
 
 
-def test_validation_images_are_found(gambeson, run) -> None:
+def test_votes_that_were_left_out_for_a_larger_two_sided_radius_are_missed(gambeson, run, monkeypatch) -> None:
+    """Each record agrees with its counts, and its class has the votes that it says."""
+
+    def left_out(served, requests, **options) -> list[Counts]:
+        return [Counts(np.where(one.classes == one.classes.max(), one.classes, 0), one.draws)
+                for one in counts(served, requests, **options)]  # fmt: skip
+
+    counts = company.counts
+    with monkeypatch.context() as patch:
+        patch.setattr(company, "counts", left_out)
+        assert gambeson("certify", run, *CERTIFY, *FIXED, "--noise", "gaussian:0.5").status == 0
+    done = gambeson("verify", run, "--draws", 2_000, "--seed", 5)
+    assert "all 36 records agree with their counts and images" in done.out
+    assert (done.status, "more claims fail on fresh noise than chance allows" in done.err) == (1, True)
+
+
+def test_validation_images_are_found_and_taken_for_no_other(gambeson, run) -> None:
     assert gambeson("certify", run, *CERTIFY, *FIXED, "--split", "validation").status == 0
     done = gambeson("verify", run, *VERIFY)
     assert done.status == 0, done.err
+    assert "every 10th validation image of digits, gaussian:0.25" in done.out
     assert "all 11 records agree with their counts and images" in done.out
+    for change, words in (
+        (lambda evaluation: evaluation["data"].update(rule="every 10th test image"), "writes no such rule"),
+        (lambda evaluation: evaluation["data"].update(dataset="mnist"), "it is about mnist, the run about digits"),
+    ):
+        rewrite(run, change)
+        rewrite(run, lambda evaluation: None, re.findall(r"they give (certified-\w+)", verified(gambeson, run))[0])
+        assert words in verified(gambeson, run)
+
+
+def verified(gambeson, run: Path) -> str:
+    done = gambeson("verify", run, *VERIFY)
+    assert done.status == 1
+    return done.err
+
+
+@pytest.mark.parametrize(("name", "value"), [("levels", 255), ("shape", [1, 16, 4]), ("classes", list("9876543210"))])
+def test_a_header_that_predict_would_go_by_is_that_of_the_data(gambeson, run, name, value) -> None:
+    assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
+    header = json.loads((run / "header.json").read_text())
+    (run / "header.json").write_text(json.dumps({**header, name: value}))
+    assert f"the {name} of digits are" in verified(gambeson, run)
+
+
+def test_doubts_that_were_taken_away_are_missed(gambeson, own, tmp_path, monkeypatch) -> None:
+    model = (f"{own.name}:bare", "--weights", "weights.pt", "--mean", "0.5", "--std", "0.25", "--data", "digits")
+    words = ("--noise", "gaussian:0.1", "--draws", 200, "--limit", 10, "--out", tmp_path / "r")
+    assert gambeson("certify", *model, *words, *FIXED).status == 0
+    monkeypatch.setattr(evidence, "inspect", lambda model, data: (10, [Flag("softmax_outputs", "doubt", "...")]))
+    done = gambeson("verify", tmp_path / "r", "--factory", model[0], *model[1:-2], *VERIFY)
+    assert (done.status, "does not tell the doubts" in done.err, "softmax_outputs" in done.err) == (1, True, True)
+
+
+def test_what_was_only_begun_is_no_obstacle(gambeson, run) -> None:
+    assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
+    records = (run / "records.jsonl").read_text()
+    assert gambeson("certify", run, *CERTIFY, *FIXED, "--seed", 1).status == 0
+    (run / "records.jsonl").write_text(records)
+    done = gambeson("verify", run, *VERIFY)
+    assert (done.status, done.out.count("stands"), done.out.count("begun, nothing is claimed yet")) == (0, 1, 1)
+    (run / "records.jsonl").write_text("")
+    assert "holds no certificates" in gambeson("verify", run).err
+
+
+def test_evidence_that_cannot_be_written_to_is_judged_all_the_same(gambeson, run, monkeypatch) -> None:
+    assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
+
+    def refuse(*given: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(jsonl, "write_json", refuse)
+    done = gambeson("verify", run, *VERIFY)
+    assert (done.status, "note: verified.json is not written (Permission denied)" in done.err) == (0, True)
+
+
+def test_the_data_may_lie_elsewhere_than_where_the_run_had_it(gambeson, own, tmp_path) -> None:
+    test = load("digits", "test").subset(range(60))
+    for place in ("alice", "bob"):
+        (tmp_path / place).mkdir()
+        np.savez(tmp_path / place / "x.npz", x=test.images.byte().numpy() * 15, y=test.labels.numpy())
+    model = (f"{own.name}:bare", "--weights", "weights.pt", "--mean", "0.5", "--std", "0.25")
+    words = ("--data", f"npz:{tmp_path}/alice/x.npz", "--noise", "gaussian:0.1", "--draws", 200, *FIXED)
+    assert gambeson("certify", *model, *words, "--out", tmp_path / "r").status == 0
+    (tmp_path / "alice" / "x.npz").unlink()
+    evidence = ("verify", tmp_path / "r", "--factory", *model, *VERIFY)
+    assert gambeson(*evidence).status == 2
+    done = gambeson(*evidence, "--data", f"npz:{tmp_path}/bob/x.npz")
+    assert done.status == 0, done.err
 
 
 def rewrite(run: Path, change: Callable[[dict], object], name: str = "") -> None:
@@ -108,7 +198,10 @@ def test_settings_that_were_changed_afterwards_are_found_out(gambeson, run) -> N
 
 def test_so_few_images_that_nothing_could_be_refuted_are_said_to_be(gambeson, run) -> None:
     assert gambeson("certify", run, *CERTIFY, "--radii", "0", "--limit", 1).status == 0
-    assert "prove nothing on fresh noise: stands" in gambeson("verify", run, *VERIFY).out
+    assert (
+        "and radii are claimed of 1: so few prove nothing on fresh noise: stands"
+        in gambeson("verify", run, *VERIFY).out
+    )
 
 
 @pytest.mark.parametrize(

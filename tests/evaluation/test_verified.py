@@ -9,7 +9,6 @@ from gambeson.evaluation import certified
 from gambeson.evaluation.smoothing import smooth
 from gambeson.evaluation.verified import on_fresh_noise
 from gambeson.inference import Form
-from gambeson.smoothed.procedure import ABSTAIN
 
 SMALL = {"noise": "gaussian:0.3", "draws": 2_000, "select_draws": 50, "alpha": 0.01}
 
@@ -47,14 +46,31 @@ def test_claims_that_are_too_high_fall_on_fresh_noise(evidence) -> None:
     assert len(rejected) == verdict.rejected > verdict.allowed
 
 
+@pytest.mark.parametrize("most", [None, 1.0])
 @pytest.mark.parametrize(("images", "alpha"), [(1, 1e-9), (25, 0.01), (100, 0.001)])
-def test_sound_claims_fail_as_rarely_as_stated(trained, images, alpha) -> None:
-    """Each is rejected with probability alpha + beta / images: its bound or the fresh one is wrong."""
+def test_sound_claims_fail_as_rarely_as_stated(trained, images, alpha, most) -> None:
+    """Each is rejected with probability alpha, half as much for an upper bound, and beta / images for a fresh bound."""
     smoothed = smooth(trained.model, trained.data, noise="gaussian:0.3", seed=0, form=None, classes=3)
-    pixels, silent = trained.data.pixels([0] * images), [{"predict": ABSTAIN}] * images
+    said = {"index": 0, "selected": 0, "p_lower": 0.0, "p_upper_two_sided": most, "radii": {"gaussian_l2": 0.0}}
+    pixels, silent = trained.data.pixels([0] * images), [said] * images
     verdict, _ = on_fresh_noise(smoothed, pixels, silent, draws=100, alpha=alpha)
-    chance = alpha + verdict.beta / images
+    chance = (alpha if most is None else 1.5 * alpha) + 2 * verdict.beta / images
+    assert (verdict.images, verdict.claims, verdict.rejected) == (images, 0, 0)
     assert binom.sf(verdict.allowed, images, chance) <= verdict.level < binom.sf(verdict.allowed - 1, images, chance)
+
+
+def test_upper_bounds_that_are_too_low_fall_too_even_where_the_record_abstains(trained) -> None:
+    """Votes that were left out: the two-sided radius is all that gains by it."""
+    data = trained.data.subset(range(25))
+    records = list(certified(trained.model, data, **{**SMALL, "noise": "gaussian:1"}))
+    smoothed = smooth(trained.model, data, noise="gaussian:1", seed=0, form=None, classes=3)
+    assert on_fresh_noise(smoothed, data.pixels(), records, draws=2_000, alpha=0.01, seed=3)[0].stands
+    liars = [{**record, "p_upper_two_sided": 1e-4, "predict": -1} for record in records]
+    verdict, rejected = on_fresh_noise(smoothed, data.pixels(), liars, draws=2_000, alpha=0.01, seed=3)
+    assert not verdict.stands
+    others = {record["index"] for record in records if max(record["counts"]) < 0.95 * 2_000}
+    assert len(others) > 5
+    assert others <= set(rejected)
 
 
 def test_without_a_seed_the_noise_is_new(evidence) -> None:
