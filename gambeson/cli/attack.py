@@ -12,6 +12,7 @@ from gambeson.cli.options import (
     Device,
     Dtype,
     Every,
+    Factory,
     Limit,
     Mean,
     Memory,
@@ -55,9 +56,9 @@ def attack(
     predict_alpha: Annotated[float, typer.Option(help="Its error probability; it abstains otherwise.")] = 0.001,
     keep: Annotated[int | None, typer.Option(help="Adversarial images to keep, the first.")] = 1000,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
-    out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
-    seed: Seed = 0, dtype: Dtype = "auto", memory: Memory = None, batch: Batch = None, threads: Threads = None,
-    compiled: Compile = None,
+    out: Out = None, factory: Factory = None, weights: Weights = None, mean: Mean = None, std: Std = None,
+    device: Device = "auto", seed: Seed = 0, dtype: Dtype = "auto", memory: Memory = None, batch: Batch = None,
+    threads: Threads = None, compiled: Compile = None,
 ) -> None:  # fmt: skip
     """Attack the base model, or with --noise the smoothed classifier; one evaluation per eps.
 
@@ -71,7 +72,7 @@ def attack(
     from gambeson.evaluation.smoothing import unserved
     from gambeson.smoothed.budgets import predict_budget
 
-    found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
+    found = opened(target, data, data_dir, split, every, limit, out, factory, weights, mean, std, device, threads)
     radii = numbers(eps, "--eps")
     kept = [Adversarial(found.run.path, keep) for _ in radii]
 

@@ -16,6 +16,7 @@ from gambeson.cli.options import (
     Device,
     Dtype,
     Every,
+    Factory,
     Limit,
     Mean,
     Memory,
@@ -31,7 +32,7 @@ from gambeson.cli.options import (
     wishes,
 )
 from gambeson.cli.outcome import one_sided, tell_certified
-from gambeson.cli.workers import check_engine, engine_for, others, places, processes
+from gambeson.cli.workers import can_begin, check_engine, engine_for, others, places, processes
 
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
@@ -74,7 +75,7 @@ def certify(
         float | None, typer.Option(help="Failure probability of each image's certificate (default: 0.001).")
     ] = None,
     price: Annotated[
-        float | None, typer.Option(help="For a grid: draws that one more certified radius is worth (default: 1e7).")
+        float | None, typer.Option(help="For a grid: draws that one more certified radius is worth (default: 5e6).")
     ] = None,
     rule: Annotated[
         str | None,
@@ -99,9 +100,9 @@ def certify(
         str | None, typer.Option(help="Of a running Ray cluster: host:port or auto (default: one is started here).")
     ] = None,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
-    out: Out = None, weights: Weights = None, mean: Mean = None, std: Std = None, device: Device = "auto",
-    seed: Seed = 0, dtype: Dtype = "auto", memory: Memory = None, batch: Batch = None, threads: Threads = None,
-    compiled: Compile = None,
+    out: Out = None, factory: Factory = None, weights: Weights = None, mean: Mean = None, std: Std = None,
+    device: Device = "auto", seed: Seed = 0, dtype: Dtype = "auto", memory: Memory = None, batch: Batch = None,
+    threads: Threads = None, compiled: Compile = None,
 ) -> None:  # fmt: skip
     """Certify the smoothed classifier: every certificate that the noise allows, from the same counts.
 
@@ -118,7 +119,7 @@ def certify(
     from gambeson.smoothed.kept import trained_noise
 
     check_engine(engine, workers, ray_address)
-    found = opened(target, data, data_dir, split, every, limit, out, weights, mean, std, device, threads)
+    found = opened(target, data, data_dir, split, every, limit, out, factory, weights, mean, std, device, threads)
     names = [parse(word.strip()).name for word in (noise or trained_noise(found.run)).split(",")]
     drawn = choose_draws(
         names,
@@ -132,6 +133,7 @@ def certify(
     roads = [road(one, found.data, **options).settings for one in smoothed]  # refused before a form is looked for
     ahead = len(found.data) * sum(one["draws"] // (GRID_SAVES if _grid(one) else 1) for one in roads)
     wished = wishes(dtype, memory, batch, threads, compiled)
+    can_begin(engine, workers, ray_address, found.model)
     form = form_for(found, wished, smoothed[0].noise, ahead, others=others(engine, workers, found.model))
 
     def measured(form: "Form") -> None:
@@ -159,7 +161,9 @@ def _start(
     count = processes(engine, workers, form, estimate)
     if estimate is not None:
         adaptive = not isinstance(plan.settings["budget"], str)
-        typer.echo(f"{title}: {in_words(estimate, min(count, places(form)), adaptive)}", err=True)
+        at_once = count if engine == "ray" else min(count, places(form))
+        here = " in one process; a cluster's are divided by its tasks" * (engine == "ray" and workers is None)
+        typer.echo(f"{title}: {in_words(estimate, at_once, adaptive)}{here}", err=True)
     return engine_for(engine, workers, address, form, count)
 
 

@@ -4,15 +4,15 @@ from typing import Annotated
 
 import typer
 
-from gambeson.cli.options import Data, DataDir, Device, Mean, Out, Std, Weights, Where, opened
+from gambeson.cli.options import Data, DataDir, Device, Factory, Mean, Out, Std, Weights, Where, opened
 from gambeson.errors import RunError, UserError
 
 
 def check(
     target: Where,
     fail_on: Annotated[str, typer.Option(help="Exit with status 1 on: fail, or doubt (or worse).")] = "fail",
-    data: Data = None, data_dir: DataDir = None, out: Out = None, weights: Weights = None, mean: Mean = None,
-    std: Std = None, device: Device = "auto",
+    data: Data = None, data_dir: DataDir = None, out: Out = None, factory: Factory = None, weights: Weights = None,
+    mean: Mean = None, std: Std = None, device: Device = "auto",
 ) -> None:  # fmt: skip
     """Doubt the numbers of a run: gradient masking, unsound certificates, models that are no fixed function.
 
@@ -24,7 +24,7 @@ def check(
 
     if fail_on not in ("fail", "doubt"):
         raise UserError(f"--fail-on is {fail_on!r}; it must be fail or doubt")
-    found = opened(target, data, data_dir, "test", 1, None, out, weights, mean, std, device, None)
+    found = opened(target, data, data_dir, "test", 1, None, out, factory, weights, mean, std, device, None)
     classes, flags = inspect(found.model, found.data)
     verdicts = run_checks(found.run, rejudge(found, classes), flags)
     found.run.save_checks([verdict.record() for verdict in verdicts])

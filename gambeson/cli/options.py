@@ -21,6 +21,13 @@ Split = Annotated[str, typer.Option(help="Which images: test, or validation to c
 Every = Annotated[int, typer.Option(help="Every k-th image, by its stable index.")]
 Limit = Annotated[int | None, typer.Option(help="At most so many images.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder for a model that is not a run.")]
+Factory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PACKAGE.MODULE:FACTORY",
+        help="What makes the model of a run folder that does not hold it (code that a folder names is not run).",
+    ),
+]
 Weights = Annotated[Path | None, typer.Option(help="Weights for package.module:factory.")]
 Mean = Annotated[str | None, typer.Option(help="Channel means, for a model that does not normalise itself.")]
 Std = Annotated[str | None, typer.Option(help="Channel standard deviations, likewise.")]
@@ -37,7 +44,7 @@ Compile = Annotated[
 
 def opened(
     target: str, data: str | None, data_dir: Path | None, split: str, every: int, limit: int | None, out: Path | None,
-    weights: Path | None, mean: str | None, std: str | None, device: str, threads: int | None,
+    factory: str | None, weights: Path | None, mean: str | None, std: str | None, device: str, threads: int | None,
 ) -> "Target":  # fmt: skip
     import torch
 
@@ -48,8 +55,8 @@ def opened(
             raise UserError(f"--threads is {threads}; it must be 1 to {most_workers()} on this machine")
         torch.set_num_threads(threads)
     return resolve(
-        target, data=data, data_dir=data_dir, split=split, every=every, limit=limit, out=out, weights=weights,
-        mean=mean, std=std, device=device,
+        target, data=data, data_dir=data_dir, split=split, every=every, limit=limit, out=out, factory=factory,
+        weights=weights, mean=mean, std=std, device=device,
     )  # fmt: skip
 
 

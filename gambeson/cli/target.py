@@ -17,6 +17,7 @@ from gambeson import __version__, models
 from gambeson import recipe as recipes
 from gambeson.data import Dataset, load
 from gambeson.errors import RunError, UserError
+from gambeson.evaluation.plan import inspect
 from gambeson.machine import usable
 from gambeson.records import Run
 
@@ -44,6 +45,7 @@ def resolve(
     every: int,
     limit: int | None,
     out: Path | None,
+    factory: str | None,
     weights: Path | None,
     mean: str | None,
     std: str | None,
@@ -58,7 +60,7 @@ def resolve(
                 f"--out is {out}, but {target} is a run folder and keeps its records itself: leave --out out, or "
                 f"evaluate {target}/model.safetensors --data {data or run.header['dataset']} --out {out}"
             )
-        name, model = data or run.header["dataset"], trained(run, weights, mean, std)
+        name, model = data or run.header["dataset"], trained(run, factory, weights, mean, std)
         if name is None:
             raise UserError(f"{target} does not say which data it is for: give --data NAME")
         if name != (run.header["dataset"] or name):
@@ -68,13 +70,18 @@ def resolve(
             )
         images = choose(name, data_dir, split, every, limit, **held_out(run))
     else:
+        if factory is not None:
+            raise UserError(f"--factory {factory} goes with a run folder; {target} is none: leave one of them out")
         model = _given(target, weights, mean, std)
         if data is None or out is None:
             raise UserError(
                 f"{target} is not a run folder: give --data NAME and --out RUN (the folder for its records)"
             )
         images = choose(data, data_dir, split, every, limit)
-        run = Run.create(out, header(out.resolve().name, model, images, place, model_name=target))
+        logits, _ = inspect(model.to(place).eval(), images)  # a model that is refused leaves no folder
+        known = header(out.resolve().name, model, images, place, model_name=target)
+        names = [*known["classes"], *map(str, range(len(known["classes"]), logits))]  # float data may not know all
+        run = Run.create(out, known | {"classes": names})
     return Target(run, model.to(place).eval(), images, subset_rule(split, every, limit))
 
 
@@ -117,14 +124,18 @@ def subset_rule(split: str, every: int, limit: int | None) -> str:
     return f"every {every}th {split} image" + ("" if limit is None else f", the first {limit}")
 
 
-RULE = re.compile(r"(?:all|every (?P<every>\d+)th|the first (?P<first>\d+)) \w+ images?(?:, the first (?P<limit>\d+))?")
+RULE = re.compile(
+    r"(?:all|every (?P<every>\d+)th|the first (?P<first>\d+)) (?P<split>\w+) images?(?:, the first (?P<limit>\d+))?"
+)
 
 
 def by_rule(data: Dataset, rule: str) -> Dataset:
     """The images that `subset_rule` put into these words."""
     found = RULE.fullmatch(rule)
-    if found is None:
-        raise RunError(f"the rule by which its images were chosen is {rule!r}; `gambeson certify` writes no such rule")
+    if found is None or found["split"] != data.split:
+        raise RunError(
+            f"the rule by which its {data.split} images were chosen is {rule!r}; `gambeson certify` writes no such rule"
+        )
     limit = found["first"] or found["limit"]
     return data.every(int(found["every"] or 1), None if limit is None else int(limit))
 
@@ -145,15 +156,27 @@ def held_out(run: Run) -> dict[str, int]:
     return {"validation": recipe.data.validation, "seed": recipe.seed}
 
 
-def trained(run: Run, weights: Path | None, mean: str | None, std: str | None) -> nn.Module:
+def trained(run: Run, factory: str | None, weights: Path | None, mean: str | None, std: str | None) -> nn.Module:
+    """The model that the run's header is about. Code is run because the user names it, never because the folder does:
+    the folder may be somebody else's.
+    """
     if (run.path / "model.safetensors").exists():
-        if weights or mean or std:
+        if factory or weights or mean or std:
             raise UserError(
-                f"{run.path} holds its own weights and normalisation; leave --weights, --mean and --std out"
+                f"{run.path} holds its own model, weights and normalisation; leave --factory, --weights, --mean and "
+                "--std out"
             )
         model = models.load(run.path / "model.safetensors")
     else:
-        model = _given(run.header["model"], weights, mean, std)
+        named = factory or run.header["model"] or ""
+        if factory is None and ":" in named:
+            raise UserError(
+                f"{run.path} does not hold its model, and what a folder names is not run: give --factory {named} if "
+                "that is your own code, or code that you trust"
+            )
+        if ":" not in named and weights is not None:
+            named, weights = str(weights), None  # the file that it was begun with may have moved
+        model = _given(named, weights, mean, std)
     found = models.fingerprint(model)
     if found != run.header["model_hash"]:
         if not (run.path / "model.safetensors").exists():

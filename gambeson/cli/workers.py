@@ -38,6 +38,18 @@ def others(name: str, workers: int | None, model: "Classifier") -> bool | None:
     return None
 
 
+def can_begin(name: str, workers: int | None, ray_address: str | None, model: "Classifier") -> None:
+    """Refuses what no other process could be asked for, before anything is begun."""
+    if name == "ray":
+        from gambeson.engines.ray_cluster import reachable
+
+        reachable(ray_address)
+    if name == "ray" or (workers or 1) > 1:
+        from gambeson.engines import parcel
+
+        parcel(model)
+
+
 def processes(name: str, workers: int | None, form: dict[str, Any], estimate: "Estimate | None") -> int:
     """How many processes there will be: as many as were asked for, else as find a place where the work is worth it. Of
     a cluster's room nothing is known.

@@ -104,6 +104,11 @@ def narrow():
 def broken():
     raise RuntimeError("no such luck")
 
+def local():
+    class Net(torch.nn.Sequential):
+        pass
+    return Net(bare())
+
 def with_dropout():
     class Net(torch.nn.Module):
         def __init__(self):

@@ -177,9 +177,11 @@ def test_bring_your_own_model_with_weights_and_normalisation(gambeson, own, tmp_
     header = Run.open(out).header
     assert (header["model"], header["dataset"], header["method"]) == (f"{own.name}:bare", "digits", None)
     # The folder is a run: it can be evaluated again with the same weights, and with no others.
-    again = gambeson(kind, out, *model[1:], *words)
+    again = gambeson(kind, out, "--factory", *model, *words)
     assert (again.status, again.out) == (0, done.out)
-    other = gambeson(kind, out, *model[1:5], "--std", "0.3", *words)
+    unnamed = gambeson(kind, out, *model[1:], *words)
+    assert (unnamed.status, f"give --factory {model[0]} if that is your own code" in unnamed.err) == (2, True)
+    other = gambeson(kind, out, "--factory", *model[:5], "--std", "0.3", *words)
     assert other.status == 2
     assert "give the --weights, --mean and --std that it was begun with" in other.err
     another = gambeson(kind, *model[:3], "--data", "digits", "--out", out, *words)

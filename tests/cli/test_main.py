@@ -83,10 +83,15 @@ MISTAKES = [
     ("certify RUN --threads 100000", "on this machine"),
     ("certify RUN --engine spark", "must be local or ray"),
     ("certify RUN --ray-address auto", "goes with --engine ray"),
+    ("certify RUN --engine ray --ray-address 127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"),
+    ("certify RUN --engine ray --ray-address typo", "no Ray cluster answers at typo"),
+    ("certify RUN --factory MINE:bare", "holds its own model"),
+    ("certify MINE:bare --factory MINE:bare --data digits --out OUT", "leave one of them out"),
+    ("certify MINE:local --data digits --out OUT --noise gaussian:0.5 --workers 2", "cannot be sent"),
     ("certify RUN --dtype float16", "bfloat16"),
     ("certify RUN --device tpu", "device is 'tpu'"),
     ("certify RUN --data mnist", "is about digits, not mnist"),
-    ("certify RUN --mean 0.5 --std 0.5", "holds its own weights and normalisation"),
+    ("certify RUN --mean 0.5 --std 0.5", "holds its own model, weights and normalisation"),
     ("check RUN --fail-on pass", "--fail-on"),
     ("certify MINE:bare", "--data NAME and --out RUN"),
     ("certify MINE:bare --data digits", "--data NAME and --out RUN"),
@@ -120,6 +125,7 @@ def test_mistakes_end_in_one_clear_line(gambeson, run, own, tmp_path, line, mess
     assert message in done.err
     assert "Traceback" not in done.err
     assert not list(run.glob("evaluations/*"))  # and nothing was begun
+    assert not list((tmp_path / "out").glob("evaluations/*"))
 
 
 @pytest.mark.parametrize("line", ["attack", "certify RUN --drws 5", "attack RUN --steps many", "nothing", "data"])

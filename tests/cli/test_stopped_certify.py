@@ -22,6 +22,7 @@ COMMON = ("--noise", "gaussian:0.25", "--select-draws", 50, *FORM)
 FIXED = (*COMMON, "--budget", "fixed", "--draws", 2_000, "--limit", 4)
 GRID = (*COMMON, "--radii", "0,0.25,0.4", "--draws", 2_000, "--limit", 12)
 ONE = (*COMMON, "--budget", "fixed", "--draws", 4_000, "--limit", 1)
+LONG = (*COMMON, "--budget", "fixed", "--draws", 200_000, "--limit", 1)
 ENDLESS = (*COMMON, "--budget", "fixed", "--draws", 10**9, "--limit", 1)
 ATTACK = ("--noise", "gaussian:0.25", "--steps", 2, "--attack-draws", 4, "--predict-draws", 50, "--limit", 60)
 ATTACK = (*ATTACK, *FORM, "--batch", 50)
@@ -126,6 +127,18 @@ def test_a_second_signal_acts_at_once(run: Path) -> None:
     assert "the same command goes on" in log(run)
     assert "Traceback" not in log(run)
     assert size(run) == 0  # the slice at work is lost
+
+
+def test_what_was_stopped_twice_ends_with_the_records_of_one_run(run: Path, whole) -> None:
+    with begun(run, LONG, slice_seconds=1000.0, stubborn=True) as process:
+        wait(sign(run, "call").exists)
+        for how in (signal.SIGINT, signal.SIGINT):
+            os.kill(process.pid, how)
+            time.sleep(0.05)
+        process.join(120)
+        assert process.exitcode == 128 + signal.SIGINT, log(run)
+    finish(run, LONG)
+    assert records(run) == records(whole(LONG))
 
 
 @SIGNALS
@@ -254,7 +267,7 @@ def test_a_second_process_is_refused(run: Path) -> None:
         wait(lambda: size(run) > 0)
         with begun(run, FIXED) as second:
             second.join(120)
-            assert second.exitcode == 2
+            assert (second.exitcode, "another process is writing" in log(run)) == (2, True)
         assert first.is_alive()
 
 

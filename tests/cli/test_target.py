@@ -8,7 +8,7 @@ from gambeson.errors import UserError
 from gambeson.smoothed.classifier import SmoothedClassifier
 
 OPTIONS = {"data": None, "data_dir": None, "split": "test", "every": 1, "limit": None, "out": None, "weights": None}
-OPTIONS |= {"mean": None, "std": None, "device": "cpu"}
+OPTIONS |= {"factory": None, "mean": None, "std": None, "device": "cpu"}
 
 
 def test_numbers_may_be_fractions() -> None:
@@ -59,6 +59,7 @@ def test_a_device_that_forms_do_not_name_is_refused(gambeson, run, tmp_path, com
     picture = tmp_path / "picture.png"
     Image.new("L", (8, 8)).save(picture)
     words = {"train": ["digits-noisy", "--out", tmp_path / "trained"], "predict": [picture, "--model", run]}
+    assert gambeson("certify", run, "--noise", "gaussian:0.25", "--draws", 100, "--limit", 1).status == 0
     done = gambeson(command, *words.get(command, [run]), "--device", "cuda:1")
     assert (done.status, "must be auto, cpu or cuda (CUDA_VISIBLE_DEVICES" in done.err) == (2, True), done.err
     with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES"):
