@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from gambeson.errors import UserError
+from gambeson.errors import RunError, UserError
 from gambeson.jsonl import append, as_line, drop_torn_line, numbered_lines, read_json, read_lines, write_json
 from gambeson.partial import Partial
 from gambeson.schema import (
@@ -125,10 +125,7 @@ class Run:
         """
         # Unbuffered: what a full disk did not take is not kept back to be written after something else.
         with (self.path / "records.jsonl").open("ab+", buffering=0) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(f"another process is writing {self.path}; wait for it or stop it") from None
+            lock(file, self.path)
             if self.which not in (None, _which(self.header)):
                 raise UserError(
                     f"{self.path} has become a run of another model or data set since this command opened it; choose "
@@ -208,6 +205,16 @@ class Evaluation:
             raise UserError(f"evaluation {self.id}: image {record['index']} is recorded already; indices are unique")
         append(self.file, as_line(record).encode())
         self.done.add(record["index"])
+
+
+def lock(file: IO[bytes], path: Path) -> None:
+    """Until `file` is closed, however this process ends, this is the one that writes the run folder `path`."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"another process is writing {path}; wait for it or stop it") from None
+    except OSError as error:
+        raise RunError(f"{path} is on a file system that does not lock files ({error.strerror}); use another") from None
 
 
 def _which(header: dict[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """Run folders: killed at any moment and resumed, torn, broken, locked, full, incomplete; never a wrong record."""
 
+import errno
+import fcntl
 import json
 import os
 import random
@@ -422,3 +424,12 @@ def test_interrupted_writing_releases_the_run(run: Run) -> None:
         time.sleep(1)
     with run.writing() as writer:
         assert begin(writer).done == {0}
+
+
+def test_a_file_system_without_locks_is_named_as_such(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(RunError, match=r"does not lock files \(No locks available\)"), run.writing():
+        pass

@@ -42,7 +42,7 @@ class Local:
 
     slice_seconds: of work that a worker which dies may cost, and a stop of the run.
 
-    With CUDA, worker k sees the k-th of the visible GPUs only, counted modulo their number.
+    With CUDA, worker k sees the k-th of the visible GPUs of the first one's kind only, counted modulo their number.
     """
 
     workers: int
@@ -165,8 +165,13 @@ def _begin(sent: mmap, threads: int, workers: int, alive: Connection, gpus: "Sim
 
 
 def _visible_gpus() -> list[str]:
+    """Those of the first one's kind: on another, the last bits of logits may differ."""
+    number = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+    names = named.split(",")[:number] if named else [str(place) for place in range(number)]
+    return [
+        name for place, name in enumerate(names) if torch.cuda.get_device_name(place) == torch.cuda.get_device_name(0)
+    ]
 
 
 def _leave_when_closed(alive: Connection) -> None:

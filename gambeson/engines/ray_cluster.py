@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from gambeson.allocator import keep_freed_memory
-from gambeson.engines import SLICE, Batch, Judge, Judged, Take, judged, lengthened, parcel
-from gambeson.errors import RunError, UserError
+from gambeson.engines import ALONE, SLICE, Batch, Judge, Judged, Take, judged, lengthened, parcel
+from gambeson.errors import RunError, UserError, first_line, out_of_memory
 from gambeson.inference import Form
 from gambeson.machine import Kind, cores, kind_of_machine, share_cores
 
@@ -44,10 +45,9 @@ class RayCluster:
 
     def __call__(self, judge: Judge, take: Take) -> Iterator[Judged]:
         """Every batch once, as they are done. When none waits any more, idle workers try the slowest ones again."""
-        try:
-            import ray
-        except ModuleNotFoundError:
-            raise UserError("Ray is not installed: pip install 'gambeson[ray]', or use --engine local") from None
+        reachable(self.address)
+        import ray
+
         sent = parcel(judge)
         mine = not ray.is_initialized()
         if mine:
@@ -92,7 +92,10 @@ class RayCluster:
                         open_.remove(number)
                         yield found
         except RayTaskError as error:
-            raise error.cause or error from None
+            cause = error.cause or error
+            if "failed to import" not in str(cause):  # Ray's words where a node lacks a package, such as this one
+                raise cause from None
+            raise RunError(f"a Ray node cannot run this ({first_line(cause)}); install there what is missing") from None
         except RayError as error:
             raise RunError(f"the Ray cluster gave up on images ({error}); what is recorded is kept") from error
         finally:
@@ -131,6 +134,21 @@ class RayCluster:
         )
 
 
+def reachable(address: str | None) -> None:
+    """Raises UserError where Ray is not installed, or nothing answers at the address: Ray itself would try for
+    minutes.
+    """
+    if find_spec("ray") is None:
+        raise UserError("Ray is not installed: pip install 'gambeson[ray]', or use --engine local")
+    if address in (None, "auto"):
+        return
+    try:
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise UserError(_silent(address, error)) from error
+
+
 def _done(running: list[Any]) -> list[Any]:
     """What is done by now; it waits for one, if that is soon."""
     import ray
@@ -146,23 +164,20 @@ def _connect(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        if address not in (None, "auto"):
-            _knock(address)  # Ray itself would try for minutes
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)  # Ray puts its own there, with another exit status
     except (OSError, RuntimeError, ValueError) as error:
         if address is None:
             raise RunError(f"Ray does not start on this machine ({str(error).splitlines()[0]})") from error
-        raise UserError(
-            f"no Ray cluster answers at {address} ({str(error).splitlines()[0]}); start one with `ray start --head`, "
-            "or leave --ray-address out"
-        ) from error
+        raise UserError(_silent(address, error)) from error
 
 
-def _knock(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    socket.create_connection((host, int(port)), timeout=10).close()
+def _silent(address: str, error: Exception) -> str:
+    return (
+        f"no Ray cluster answers at {address} ({first_line(error)}); start one with `ray start --head`, or leave "
+        "--ray-address out"
+    )
 
 
 def _alone(running: dict[Any, Batch], open_: set[int]) -> Batch | None:
@@ -186,5 +201,13 @@ def _unpacked(sent: bytes, threads: int) -> Judge:
     keep_freed_memory()
     share_cores(1)  # it may have had another judge before
     share_cores(max(1, cores() // threads))  # the others are for tasks like this one
-    unpacked: Judge = pickle.loads(sent)
+    try:
+        unpacked: Judge = pickle.loads(sent)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise UserError(
+            f"node {socket.gethostname()} cannot rebuild the model ({type(error).__name__}: {error}): its code must be "
+            f"installed there; or {ALONE}"
+        ) from None
     return unpacked

@@ -1,16 +1,35 @@
 """The run folder: taken over at the start, completed at the end."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from gambeson import models
 from gambeson.errors import UserError
 from gambeson.jsonl import read_json, write_json
+from gambeson.records import lock
 from gambeson.training import checkpoint, metrics
 from gambeson.training.plan import require_same
 from gambeson.training.ratio import measure
 from gambeson.training.road import Road
 from gambeson.training.session import Session, pack, unpack
+
+
+@contextmanager
+def alone(road: Road) -> Iterator[None]:
+    """One training at a time in a run folder; a second process is refused."""
+    if road.run is None or not road.fabric.is_global_zero:
+        yield
+        return
+    road.run.mkdir(parents=True, exist_ok=True)
+    path = road.run / "training.lock"
+    with path.open("ab") as file:
+        lock(file, road.run)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def resume(session: Session, road: Road) -> None:
@@ -24,7 +43,6 @@ def resume(session: Session, road: Road) -> None:
     if content is None:
         content = pack(session, road.fabric)
         if road.fabric.is_global_zero:
-            road.run.mkdir(parents=True, exist_ok=True)
             checkpoint.save(path, content)
     else:
         require_same(content["identity"], session.identity, str(path))

@@ -14,7 +14,7 @@ from gambeson.interrupt import deferred
 from gambeson.losses import Loss
 from gambeson.training.distributed import same_everywhere, start
 from gambeson.training.fit import require_fit
-from gambeson.training.folder import finish, resume
+from gambeson.training.folder import alone, finish, resume
 from gambeson.training.loop import run_steps
 from gambeson.training.plan import identity as make_identity
 from gambeson.training.plan import make_plan
@@ -110,7 +110,7 @@ def train(
     )
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(cuda):
+        with alone(road), torch.random.fork_rng(cuda):
             seed_global(seed, fabric.global_rank, fabric.device)
             resume(session, road)
             with deferred() as signal:

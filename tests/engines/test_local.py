@@ -35,7 +35,7 @@ from judges import (
 from processes import children, wait
 
 from gambeson import machine
-from gambeson.engines import Batch, here
+from gambeson.engines import Batch, here, local
 from gambeson.engines.local import Local
 from gambeson.errors import RunError, UserError
 
@@ -228,3 +228,14 @@ def test_each_worker_knows_its_share_of_the_cores() -> None:
     left = [Batch(number, number) for number in range(4)]
     found = Local(workers)(Cores(), lambda workers: left.pop() if left else None)
     assert [judged.found for judged in found] == [1] * 4
+
+
+@pytest.mark.parametrize(("named", "expected"), [(None, ["0", "2"]), ("7,1,5,3", ["7", "5"]), ("", [])])
+def test_workers_are_put_on_gpus_of_one_kind(monkeypatch: pytest.MonkeyPatch, named: str | None, expected) -> None:
+    kinds = [] if named == "" else ["large", "small", "large"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(kinds))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: kinds[place])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert local._visible_gpus() == expected

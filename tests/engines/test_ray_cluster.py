@@ -169,3 +169,18 @@ def test_certificates_are_those_of_one_process_whoever_dies(cluster, tmp_path: P
     alone, shared = ({record["index"]: {**record, "seconds": 0} for record in found} for found in both)
     assert shared == alone
     assert (tmp_path / "died").exists()
+
+
+def test_a_node_without_the_models_code_is_named() -> None:
+    sent = b"cnowhere_at_all\nNet\n."  # a pickle of a class of a module that is not there
+    with pytest.raises(UserError, match=r"node .* cannot rebuild the model \(ModuleNotFoundError.*installed there"):
+        ray_cluster._unpacked(sent, 1)
+
+
+def test_a_node_without_this_package_is_told_in_one_line(cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*given: object) -> None:
+        raise RuntimeError("The remote function failed to import on the worker.\nModuleNotFoundError: gambeson")
+
+    monkeypatch.setattr(ray_cluster, "_judge", missing)
+    with pytest.raises(RunError, match=r"a Ray node cannot run this \(.*The remote function failed to import"):
+        list(RayCluster(FORM, cluster.address)(Squares(), batches()))

@@ -294,3 +294,17 @@ def test_validation_is_in_evaluation_mode_and_changes_nothing() -> None:
         assert torch.equal(value, watched.state_dict()[name])
     right = (watched.eval()(X).argmax(1) == Y).double().mean().item()
     assert result.metrics[-1]["validation_accuracy"] == pytest.approx(right)
+
+
+def test_a_second_training_of_a_run_is_refused(tmp_path: Path) -> None:
+    refused = []
+
+    def begin(progress: Progress) -> None:
+        with pytest.raises(UserError, match="another process is writing"):
+            train(network(), [(X, Y)], run=tmp_path / "r", **QUICK)
+        refused.append(progress)
+
+    train(network(), [(X, Y)], run=tmp_path / "r", on_progress=begin, **QUICK)
+    assert refused
+    assert not (tmp_path / "r" / "training.lock").exists()
+    train(network(), [(X, Y)], run=tmp_path / "r", **QUICK)  # finished, and free
