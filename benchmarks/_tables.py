@@ -117,7 +117,9 @@ def agreement(found: list[Side], reference: list[Side], radii: str) -> dict[str,
     return {
         "images": len(pairs),
         "same_class": sum(one["predict"] == other["predict"] for one, other in pairs),
-        "same_radius": sum(max(r for r in grid if r <= one["radius"]) == other["radius"] for one, other in pairs),
+        "same_radius": sum(
+            max((r for r in grid if r <= one["radius"]), default=0.0) == other["radius"] for one, other in pairs
+        ),
     }
 
 

@@ -104,7 +104,7 @@ def table(chosen: argparse.Namespace, form: dict[str, Any]) -> Side:
     """What a fixed budget gives on all images; not timed, and goes on where it was stopped."""
     ask = {"model": str(chosen.model), "data": chosen.data, "every": chosen.every, "limit": chosen.limit, "form": form}
     ask |= {"sigma": chosen.sigma, "alpha": ALPHA, "draws": chosen.draws, "select_draws": SELECT, "seed": 1}
-    ask |= {"radii": chosen.radii, "processes": chosen.processes, "kept": str(chosen.out / "runs" / "table.jsonl")}
+    ask |= {"radii": chosen.radii, "processes": chosen.processes, "kept": str(chosen.out / "runs")}
     found: Side = json.loads(timed([sys.executable, str(HERE / "_fixed.py"), json.dumps(ask)]).output)
     return found
 

@@ -76,7 +76,7 @@ def begin(everybody: Barrier) -> None:
 
 def turns(served: Served, shape: Shape, seconds: float, rounds: int) -> dict[str, list[float]]:
     """Rates of this process, which begins each turn together with the others."""
-    with served.form.threads_set():
+    with served.form.pinned():
         plain_rate(served, shape, seconds)  # warm up
         calls = max(1, round(plain_rate(served, shape, seconds) * seconds / served.form.batch))
         draws = calls * served.form.batch

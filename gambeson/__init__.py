@@ -10,7 +10,7 @@ Names are imported lazily: `import gambeson` does not import torch.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOMES = {
     "Form": "gambeson.inference",

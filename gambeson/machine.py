@@ -67,6 +67,19 @@ def usable(device: str) -> str:
     return device
 
 
+def gpus_of_one_kind() -> list[str]:
+    """The visible GPUs that are as the first one, as CUDA_VISIBLE_DEVICES names them: on another, the last bits of
+    logits may differ. None where CUDA does not start.
+    """
+    number, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = named.split(",")[:number] if named else [str(place) for place in range(number)]
+    try:
+        kinds = [torch.cuda.get_device_name(place) for place in range(number)]
+    except (RuntimeError, AssertionError):
+        return []
+    return [name for name, kind in zip(names, kinds, strict=True) if kind == kinds[0]]
+
+
 _processes = 1  # that share the cores
 
 

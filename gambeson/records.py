@@ -125,7 +125,7 @@ class Run:
         """
         # Unbuffered: what a full disk did not take is not kept back to be written after something else.
         with (self.path / "records.jsonl").open("ab+", buffering=0) as file:
-            lock(file, self.path)
+            _lock(file, self.path)
             if self.which not in (None, _which(self.header)):
                 raise UserError(
                     f"{self.path} has become a run of another model or data set since this command opened it; choose "
@@ -207,7 +207,7 @@ class Evaluation:
         self.done.add(record["index"])
 
 
-def lock(file: IO[bytes], path: Path) -> None:
+def _lock(file: IO[bytes], path: Path) -> None:
     """Until `file` is closed, however this process ends, this is the one that writes the run folder `path`."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

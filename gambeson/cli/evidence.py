@@ -51,8 +51,14 @@ def _judged(
         parse(settings["noise"])
     data = _images(evaluation, records, whole, run.header)
     smoothed = _smoothed(model, evaluation, data)
-    with _no_excuse("its settings ask for what cannot be certified"):
-        problem = replayer(smoothed, settings, data.images[0].numel())
+    made, now = _machines(model, evaluation)
+    try:
+        with _no_excuse("its settings ask for what cannot be certified"):
+            problem = replayer(smoothed, settings, data.images[0].numel())
+    except RunError as error:
+        if (version := made.get("gambeson", now["gambeson"])) == now["gambeson"]:
+            raise
+        raise UserError(f"{error}; it was made by {version}: verify it with that, or certify again") from None
     rows = {index: row for row, index in enumerate(data.indices.tolist())}
     for record in records:
         if wrong := problem(record, data.pixels([rows[record["index"]]])[0]):
@@ -61,7 +67,6 @@ def _judged(
     chosen = [records[i] for i in sorted(generator.permutation(len(records))[:images])]
     pixels = data.pixels([rows[record["index"]] for record in chosen])
     verdict, rejected = on_fresh_noise(smoothed, pixels, chosen, draws=draws, alpha=settings["alpha"], seed=seed)
-    made, now = _machines(model, evaluation)
     if settings["budget"] == "exact" and rejected and made != now:
         raise UserError(
             f"{len(rejected)} of {len(chosen)} images are not counted here as they were, which proves nothing: the "
@@ -93,7 +98,7 @@ def _images(
     told = {"levels": whole.levels, "shape": list(whole.images.shape[1:]), "classes": list(whole.classes)}
     known = header | {"classes": header["classes"][: len(whole.classes)]}  # float data does not know all of them
     for name, value in told.items():
-        if known[name] not in (None, value):
+        if known[name] != value:
             raise RunError(f"the {name} of {whole.name} are {value}, and the header says {header[name]}")
     data = by_rule(whole, about["rule"])
     if data.fingerprint != about["fingerprint"]:
@@ -114,7 +119,7 @@ def _images(
 def _smoothed(model: nn.Module, evaluation: dict[str, Any], data: Dataset) -> Smoothed:
     settings, (made, now) = evaluation["settings"], _machines(model, evaluation)
     classes, flags = inspect(model, data)
-    told = {flag["flag"] for flag in evaluation["flags"]}
+    told = {flag.get("flag") for flag in evaluation["flags"]}
     if made == now and (left_out := [flag.name for flag in flags if flag.name not in told]):
         raise RunError(f"it does not tell the doubts about its model that are found here: {', '.join(left_out)}")
     form = form_here(settings["form"], model)

@@ -174,8 +174,11 @@ def trained(run: Run, factory: str | None, weights: Path | None, mean: str | Non
                 f"{run.path} does not hold its model, and what a folder names is not run: give --factory {named} if "
                 "that is your own code, or code that you trust"
             )
-        if ":" not in named and weights is not None:
-            named, weights = str(weights), None  # the file that it was begun with may have moved
+        if ":" not in named:
+            if weights is None and not Path(named).is_file():
+                what = f"begun with {named}, which is not there" if named else "not told which model it is about"
+                raise UserError(f"{run.path} was {what}: give --weights FILE, or --factory PACKAGE.MODULE:FACTORY")
+            named, weights = str(weights or named), None
         model = _given(named, weights, mean, std)
     found = models.fingerprint(model)
     if found != run.header["model_hash"]:

@@ -42,10 +42,11 @@ def verify(
     if name is None:
         raise UserError(f"{target} does not say which data it is for: give --data NAME")
     model = trained(run, factory, weights, mean, std).to(usable(device)).eval()
+    splits = {about: choose(name, data_dir, about, 1, None, **held_out(run)) for about in _splits(evaluations)}
     verdicts = []
     for evaluation in evaluations:
         about = evaluation["data"]
-        whole = choose(name, data_dir, about["split"], 1, None, **held_out(run))
+        whole = splits[about["split"]]
         verdicts.append(verdict_on(run, model, evaluation, whole, images=images, draws=draws, seed=seed))
         what = f"{about['rule']} of {whole.name}, {smoothed_name(evaluation['settings'])} ({evaluation['id']})"
         typer.echo(f"{what}: {_in_words(verdicts[-1])}")
@@ -59,6 +60,10 @@ def verify(
         ]:
             what = "do not stand" if outcome is False else "were not verified"
             raise error(f"{target}: {len(why)} of {len(verdicts)} evaluations {what}: {'; '.join(why)}")
+
+
+def _splits(evaluations: list[dict[str, Any]]) -> set[str]:
+    return {evaluation["data"]["split"] for evaluation in evaluations}
 
 
 def _in_words(verdict: dict[str, Any]) -> str:

@@ -63,13 +63,9 @@ def processes(name: str, workers: int | None, form: dict[str, Any], estimate: "E
 
 def places(form: dict[str, Any]) -> int:
     """How many processes of this form this machine has cores or GPUs for."""
-    from gambeson.machine import cores
+    from gambeson.machine import cores, gpus_of_one_kind
 
-    if form["device"] == "cpu":
-        return max(1, cores() // form["threads"])
-    import torch
-
-    return max(1, torch.cuda.device_count())
+    return max(1, cores() // form["threads"] if form["device"] == "cpu" else len(gpus_of_one_kind()))
 
 
 def engine_for(name: str, workers: int | None, ray_address: str | None, form: dict[str, Any], count: int) -> "Engine":

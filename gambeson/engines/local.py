@@ -24,7 +24,7 @@ from gambeson.allocator import keep_freed_memory
 from gambeson.engines import ALONE, PATIENCE, SLICE, Batch, Judge, Judged, Take, judged, parcel
 from gambeson.errors import RunError, UserError, out_of_memory
 from gambeson.interrupt import uninterrupted
-from gambeson.machine import share_cores
+from gambeson.machine import gpus_of_one_kind, share_cores
 
 ATTEMPTS = 3  # times that a batch may be at work when a worker dies
 
@@ -76,7 +76,7 @@ class Local:
         # Its closing tells the workers to leave, and it closes even if this process is killed.
         alive, kept_open = spawn.Pipe(duplex=False)
         gpus = spawn.SimpleQueue()
-        visible = _visible_gpus()
+        visible = gpus_of_one_kind()
         for worker in range(self.workers):
             gpus.put(visible[worker % len(visible)] if visible else None)
         begin: Any = (sent, torch.get_num_threads(), self.workers, alive, gpus)
@@ -162,16 +162,6 @@ def _begin(sent: mmap, threads: int, workers: int, alive: Connection, gpus: "Sim
         _own = pickle.loads(sent)
     except Exception as error:  # told by the first batch: a worker that fails to start breaks the pool without a word
         _own = error
-
-
-def _visible_gpus() -> list[str]:
-    """Those of the first one's kind: on another, the last bits of logits may differ."""
-    number = torch.cuda.device_count()
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = named.split(",")[:number] if named else [str(place) for place in range(number)]
-    return [
-        name for place, name in enumerate(names) if torch.cuda.get_device_name(place) == torch.cuda.get_device_name(0)
-    ]
 
 
 def _leave_when_closed(alive: Connection) -> None:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from gambeson.errors import UserError
+from gambeson.inference.switches import as_torch_has_them
 from gambeson.machine import DEVICES
 
 Dtype = Literal["float32", "bfloat16"]
 Memory = Literal["contiguous", "channels_last"]
 MAX_BATCH = 2**16
-PLAIN = ("highest", False, True)  # torch's own `_switches`: of GPUs' sums, convolutions may be in TF32, products not
 
 
 @dataclass(frozen=True)
@@ -65,32 +65,19 @@ class Form:
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
-        """While the form is used: its threads, no autocast, and torch's switches as they are by themselves, whatever
-        the program around it has set. Logits depend on all of them.
+        """While the form is used, by one thread of the program: as many threads as it has, no autocast, and torch's
+        switches as torch has them. Logits depend on all of these.
         """
-        before, wanted = (torch.get_num_threads(), *_switches()), (self.threads, *PLAIN)
-        if before == wanted and not torch.is_autocast_enabled(self.device):
-            yield
-            return
-        _set(*wanted)
+        before = torch.get_num_threads()
+        if before != self.threads:
+            torch.set_num_threads(self.threads)
         try:
-            with torch.autocast(self.device, enabled=False):
+            with as_torch_has_them(self.device):
                 yield
         finally:
-            _set(*before)
+            if before != self.threads:
+                torch.set_num_threads(before)
 
     @property
     def layout(self) -> torch.memory_format:
         return torch.channels_last if self.memory == "channels_last" else torch.contiguous_format
-
-
-def _switches() -> tuple[str, bool, bool]:
-    """How exact products of float32 are; whether a GPU's convolutions are chosen by timing, and may be in TF32."""
-    return torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
-
-
-def _set(threads: int, products: str, timing: bool, tf32: bool) -> None:
-    if threads != torch.get_num_threads():
-        torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(products)
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = timing, tf32

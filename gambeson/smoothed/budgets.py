@@ -35,13 +35,13 @@ def soft_budget(draws: int, alpha: float) -> None:
 
 
 def predict_budget(draws: int, alpha: float, prefix: str = "predict_") -> None:
-    """Refuse what abstains even if all draws agree: a two-sided binomial test at 2^(1-n) > alpha. prefix: of the names
-    by which the caller knows them.
+    """Refuse what abstains even if all draws agree: a two-sided binomial test at 2^(1-n) >= alpha, of which a little is
+    kept for the sampler. prefix: of the names by which the caller knows them.
     """
     _check_alpha(f"{prefix}alpha", alpha)
     _check_whole(**{f"{prefix}draws": draws})
     needed = 1
-    while 2.0 ** (1 - needed) > alpha:
+    while 2.0 ** (1 - needed) >= alpha:
         needed += 1
     if draws < needed:
         raise UserError(

@@ -86,10 +86,7 @@ class SmoothedClassifier:
     ) -> None:
         if classes < 2:
             raise UserError(f"classes is {classes}; a classifier has at least 2")
-        if smoothing not in ("hard", "soft"):
-            raise UserError(f"smoothing is {smoothing!r}; it must be hard (votes) or soft (mean scores)")
-        if smoothing == "soft" and parse(noise).kind == "splitting":
-            raise UserError(f"{noise} counts every noisy copy's vote; soft smoothing goes with noise that is drawn")
+        _check(smoothing, noise)
         self.smoothing, self.positions = smoothing, positions
         self.model, self.noise, self.classes, self.levels, self.form = model, parse(noise).name, classes, levels, form
         self.seed = secrets.randbits(62) if seed is None else seed
@@ -115,6 +112,7 @@ class SmoothedClassifier:
         """
         run = Run.open(path)
         name = parse(noise or trained_noise(run)).name
+        _check(smoothing, name)
         form, positions = certified_as(run, name, smoothing, device) or (None, "alike")
         return cls(
             kept_model(run, model).to(form.device if form else usable(device or "auto")),
@@ -213,6 +211,13 @@ class SmoothedClassifier:
                 "give those, or make another SmoothedClassifier for each shape"
             )
         return images.float(), self._smoothed
+
+
+def _check(smoothing: str, noise: str) -> None:
+    if smoothing not in ("hard", "soft"):
+        raise UserError(f"smoothing is {smoothing!r}; it must be hard (votes) or soft (mean scores)")
+    if smoothing == "soft" and parse(noise).kind == "splitting":
+        raise UserError(f"{noise} counts every noisy copy's vote; soft smoothing goes with noise that is drawn")
 
 
 def _name(smoothed: Smoothed, image: Tensor) -> str:

@@ -1,5 +1,7 @@
 """The run folder: taken over at the start, completed at the end."""
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -8,7 +10,6 @@ from typing import Any
 from gambeson import models
 from gambeson.errors import UserError
 from gambeson.jsonl import read_json, write_json
-from gambeson.records import lock
 from gambeson.training import checkpoint, metrics
 from gambeson.training.plan import require_same
 from gambeson.training.ratio import measure
@@ -18,18 +19,29 @@ from gambeson.training.session import Session, pack, unpack
 
 @contextmanager
 def alone(road: Road) -> Iterator[None]:
-    """One training at a time in a run folder; a second process is refused."""
-    if road.run is None or not road.fabric.is_global_zero:
+    """One training at a time in a run folder; a second is refused, where the file system can tell."""
+    if road.run is None:
         yield
         return
     road.run.mkdir(parents=True, exist_ok=True)
-    path = road.run / "training.lock"
-    with path.open("ab") as file:
-        lock(file, road.run)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    folder = os.open(road.run, os.O_RDONLY)
+    try:
+        if road.fabric.broadcast(road.fabric.is_global_zero and _taken(folder)):
+            raise UserError(f"another process is training in {road.run}; wait for it or stop it")
+        yield
+    finally:
+        os.close(folder)
+
+
+def _taken(folder: int) -> bool:
+    """Whether another process has it; from now on this one has, until it closes it, however it ends."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no locks here
+        return False
+    return False
 
 
 def resume(session: Session, road: Road) -> None:

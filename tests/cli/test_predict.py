@@ -73,6 +73,7 @@ def test_mistakes_are_named(gambeson, run, photos, tmp_path) -> None:
         ((tmp_path / "none.png", "--model", run), "cannot be read"),
         ((photos, "--model", tmp_path), "a run folder?"),
         ((photos, "--model", run, "--draws", 2), "even if all agreed"),
+        ((photos, "--model", run, "--smoothing", "mean"), "smoothing is 'mean'"),
     ):
         done = gambeson("predict", *words)
         assert (done.status, "Traceback" in done.err) == (2, False), done.err
@@ -91,7 +92,8 @@ def test_the_class_of_the_largest_mean_score_is_served_as_it_was_certified(gambe
     assert gambeson("predict", photos, "--model", run, *words, *soft, "--radii", "0").status == 2
 
 
-def test_it_answers_on_the_device_that_the_run_was_certified_on(gambeson, run, photos) -> None:
+def test_it_answers_on_the_device_that_the_run_was_certified_on(gambeson, run, photos, monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     words = ("--noise", "gaussian:0.25", "--draws", 200)
     assert gambeson("certify", run, *words, "--limit", 2).status == 0
     (path,) = (run / "evaluations").glob("certified-*.json")

@@ -118,7 +118,9 @@ def verified(gambeson, run: Path) -> str:
     return done.err
 
 
-@pytest.mark.parametrize(("name", "value"), [("levels", 255), ("shape", [1, 16, 4]), ("classes", list("9876543210"))])
+@pytest.mark.parametrize(
+    ("name", "value"), [("levels", 255), ("levels", None), ("shape", [1, 16, 4]), ("classes", list("9876543210"))]
+)
 def test_a_header_that_predict_would_go_by_is_that_of_the_data(gambeson, run, name, value) -> None:
     assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
     header = json.loads((run / "header.json").read_text())

@@ -35,7 +35,7 @@ from judges import (
 from processes import children, wait
 
 from gambeson import machine
-from gambeson.engines import Batch, here, local
+from gambeson.engines import Batch, here
 from gambeson.engines.local import Local
 from gambeson.errors import RunError, UserError
 
@@ -238,4 +238,4 @@ def test_workers_are_put_on_gpus_of_one_kind(monkeypatch: pytest.MonkeyPatch, na
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if named is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    assert local._visible_gpus() == expected
+    assert machine.gpus_of_one_kind() == expected

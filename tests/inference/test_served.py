@@ -215,41 +215,56 @@ def test_a_model_that_is_compiled_again_by_another_process_answers_the_same(tmp_
     assert answers != {""}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_a_program_has_set_for_all_of_torch_does_not_reach_a_served_model(dtype: str) -> None:
-    """Workers and services have not set the same; and whoever set it finds it again."""
-
-    def state() -> tuple[Any, ...]:
-        return (
-            torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32,
-            torch.is_autocast_enabled("cpu"), torch.get_num_threads(),
-        )  # fmt: skip
-
-    seen = []
-
-    class Watched(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = small()
-
-        def forward(self, x: Tensor) -> Tensor:
-            seen.append(state())
-            return self.inner(x)
-
-    served = serve(Watched(), form(dtype))
-    before, expected = state(), served(images(8))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(served(images(8)), expected)
-        assert torch.is_autocast_enabled("cpu")
+def legacy() -> None:
     torch.set_float32_matmul_precision("medium")
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False
-    torch.set_num_threads(before[-1] + 1)
-    try:
-        changed = state()
-        assert torch.equal(served(images(8)), expected)
-        assert state() == changed
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = before[1:3]
-        torch.set_num_threads(before[-1])
-    assert set(seen) == {("highest", False, True, False, before[-1])}
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def recent() -> None:
+    torch.backends.fp32_precision = "bf16"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.mkldnn.conv.fp32_precision = "bf16"
+
+
+PROGRAM = """
+import sys
+import torch
+sys.path[:0] = {path!r}
+import test_served
+from gambeson.inference.switches import SWITCHES
+seen = []
+def state():
+    switches = [getattr(place, name) for place, name, _ in SWITCHES]
+    return [*switches, torch.is_autocast_enabled("cpu"), torch.get_num_threads()]
+class Watched(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = test_served.small()
+    def forward(self, x):
+        seen.append([str(value).replace("none", "ieee") for value in state()])
+        return self.inner(x)
+images = test_served.images(8)
+served = test_served.serve(Watched(), test_served.form({dtype!r}))
+expected = served(images)
+with torch.autocast("cpu", torch.bfloat16):
+    assert torch.equal(served(images), expected)
+    assert torch.is_autocast_enabled("cpu")
+test_served.{setting}()
+torch.backends.cudnn.benchmark = True
+torch.set_num_threads(torch.get_num_threads() + 1)
+before = state()
+assert torch.equal(served(images), expected)
+assert state() == before
+assert len(seen) == 3 and seen[0] == seen[1] == seen[2], seen
+"""
+
+
+@pytest.mark.parametrize("setting", ["legacy", "recent"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_a_program_has_set_for_all_of_torch_does_not_reach_a_served_model(dtype: str, setting: str) -> None:
+    """Workers and services have not set the same; and whoever set it finds it again. In a process of its own: torch
+    does not forget that the two ways of setting it were mixed.
+    """
+    program = PROGRAM.format(path=[str(Path(__file__).parent), *sys.path], dtype=dtype, setting=setting)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -118,10 +118,10 @@ def fixed_covers(noise: str, name: str, count: int) -> None:
     assert not too_many(false_claims(records, name + "_two_sided"), count)
 
 
-def grid_covers(noise: str, name: str, count: int, procedure: Callable[[str, float], Certify]) -> None:
+def grid_covers(noise: str, name: str, count: int, procedure: Callable[[str, float], Certify], share: float) -> None:
     found = false_claims(certificates(one_pixel(noise), count, procedure(noise, ALPHA)), name)
     assert not too_many(found, count)
-    assert found > count * ALPHA / 20  # the level is used, by a rule for any number of draws little of it
+    assert found > count * ALPHA * share  # the level is used, by a rule for any number of draws little of it
 
 
 @pytest.mark.parametrize(("noise", "name"), NOISES)
@@ -136,23 +136,23 @@ def test_a_fixed_budget_covers_large(noise: str, name: str) -> None:
 
 
 GRIDS = pytest.mark.parametrize(
-    "procedure",
-    [some_radii, partial(some_radii, rule="beta_mixture"), to_the_last_look],
+    ("procedure", "share"),
+    [(some_radii, 0.5), (partial(some_radii, rule="beta_mixture"), 0.05), (to_the_last_look, 0.5)],
     ids=["group_sequential", "beta_mixture", "table"],
 )
 
 
 @GRIDS
 @pytest.mark.parametrize(("noise", "name"), NOISES)
-def test_a_grid_covers(noise: str, name: str, procedure) -> None:
-    grid_covers(noise, name, QUICK, procedure)
+def test_a_grid_covers(noise: str, name: str, procedure, share: float) -> None:
+    grid_covers(noise, name, QUICK, procedure, share)
 
 
 @pytest.mark.long
 @GRIDS
 @pytest.mark.parametrize(("noise", "name"), NOISES)
-def test_a_grid_covers_large(noise: str, name: str, procedure) -> None:
-    grid_covers(noise, name, LONG, procedure)
+def test_a_grid_covers_large(noise: str, name: str, procedure, share: float) -> None:
+    grid_covers(noise, name, LONG, procedure, share)
 
 
 @pytest.mark.parametrize(
