@@ -24,6 +24,11 @@ def bound(certificate: str | None) -> str:
     return f"{BOUNDS.get(kind, kind)} bound" + (", two-sided" if rest.endswith("two_sided") else "")
 
 
+def budget(series: Certified) -> str:
+    """What tells a curve that is known at some radii only from one in full precision."""
+    return "grid of radii" if series.grid is not None else ""
+
+
 def two_sided(series: Certified) -> bool:
     return series.certificate is not None and series.certificate.endswith("_two_sided")
 
@@ -53,7 +58,8 @@ def smoothed_name(settings: dict[str, Any]) -> str:
 
 
 def certified_name(source: Source, series: Certified) -> str:
-    return f"{source.name}, {series.noise or 'noise ' + NOT_STATED}, {bound(series.certificate)}"
+    parts = source.name, series.noise or f"noise {NOT_STATED}", bound(series.certificate), budget(series)
+    return ", ".join(part for part in parts if part)
 
 
 def target_name(attacked: Attacked) -> str:

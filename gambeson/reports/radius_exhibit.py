@@ -10,7 +10,7 @@ from gambeson.reports.curves import counts_at, grid, steps
 from gambeson.reports.empirical import Curve, attack_name, card_key, curves, xy
 from gambeson.reports.exhibits import Exhibit
 from gambeson.reports.grouping import Entry, data_name, natural
-from gambeson.reports.naming import NOT_STATED, bound, certified_name, radius_name, two_sided
+from gambeson.reports.naming import NOT_STATED, bound, budget, certified_name, radius_name, two_sided
 from gambeson.reports.numbers import down, short
 from gambeson.reports.shares import Share
 from gambeson.reports.styling import told_apart
@@ -36,7 +36,7 @@ def radius_exhibit(
     norm = entries[0][1].norm
     attacks = attacks_on(entries)
     shared = [len(set(parts)) == 1 for parts in zip(*map(_parts, entries), strict=True)]
-    title = ", ".join([title, *(part for part, same in zip(_parts(entries[0]), shared, strict=True) if same)])
+    title = ", ".join([title, *(part for part, same in zip(_parts(entries[0]), shared, strict=True) if same and part)])
     named = [[part for part, same in zip(_parts(entry), shared, strict=True) if not same] for entry in entries]
     images = differing([*(series.images for _, series in entries), *(curve.images for curve in attacks)])
     names = _distinct([joined(*parts, "certified", of) for parts, of in zip(named, images, strict=False)], entries)
@@ -66,9 +66,9 @@ def radius_exhibit(
     return Exhibit(stem, caption(chart, _note(entries)), table, chart, steps=Table(columns, corners))
 
 
-def _parts(entry: Entry) -> tuple[str, str, str]:
+def _parts(entry: Entry) -> tuple[str, ...]:
     source, series = entry
-    return source.name, series.noise or f"noise {NOT_STATED}", bound(series.certificate)
+    return source.name, series.noise or f"noise {NOT_STATED}", bound(series.certificate), budget(series)
 
 
 def _distinct(names: list[str], entries: Sequence[Entry]) -> list[str]:
@@ -117,7 +117,7 @@ def _table(entries: Sequence[Entry], attacks: Sequence[Curve], numbers: dict[str
     for source, series in entries:
         total, confidence = series.images.total, None if series.alpha is None else 1 - series.alpha
         shares = [Share(int(count), total) for count in counts_at(series, np.array(points))]
-        what = f"certified, {bound(series.certificate)}"
+        what = joined("certified", bound(series.certificate), budget(series))
         head = [source.name, total, data_name(source, series.images), what, natural(source, series.images)]
         rows.append([*head, *shares, series.noise, confidence, series.draws])
     for curve in attacks:

@@ -8,6 +8,7 @@ from fake_runs import fake_run, images, write_log
 
 from gambeson.reports.grouping import natural
 from gambeson.reports.read import read
+from gambeson.reports.sections.certified import certified
 from gambeson.reports.sections.pairs import pairs
 from gambeson.reports.sections.two_by_two import two_by_two
 from gambeson.reports.writers import to_csv
@@ -53,3 +54,31 @@ def test_natural_accuracy_is_that_of_the_same_images_not_of_equal_indices(tmp_pa
     both = replace(source, clean=(other, clean))
     assert natural(both, source.certified[0].images).count == clean.right
     assert natural(both, other).count == 0
+
+
+def twice_certified(path, method, seed=0):
+    """A run that was certified with both budgets, the grid first."""
+    (source,) = read([fake_run(path, method=method, examples=30, seed=seed)])
+    again = [replace(series, grid=(0.0, 0.25, 0.5), evaluation="grid") for series in source.certified]
+    return replace(source, certified=(*again, *source.certified))
+
+
+def test_budgets_are_named_and_like_is_compared_with_like(tmp_path):
+    sources = [twice_certified(tmp_path / "a", "noisy"), twice_certified(tmp_path / "b", "stability", seed=3)]
+    drawn = certified(sources).exhibits[0].drawn.lines
+    curves = [line.name for line in drawn if line.shape == "steps"]
+    assert len(curves) == len(set(curves)) == 4
+    assert sum("grid of radii" in name for name in curves) == 2
+    assert len({(line.colour, line.dash) for line in drawn if line.shape == "steps"}) == 4
+    (exhibit,) = pairs(sources).exhibits
+    rows = list(csv.DictReader(to_csv(exhibit.table).splitlines()))
+    assert {("grid of radii" in row["a"], "grid of radii" in row["b"]) for row in rows} == {
+        (True, True),
+        (False, False),
+    }
+    only = [sources[0], replace(sources[1], certified=sources[1].certified[: len(sources[1].certified) // 2])]
+    rows = list(csv.DictReader(to_csv(pairs(only).exhibits[0].table).splitlines()))
+    assert {("grid of radii" in row["a"], "grid of radii" in row["b"]) for row in rows} == {(True, True)}
+    figure = two_by_two(sources).exhibits[0].drawn
+    assert not any("grid" in line.name for line in figure.lines)
+    assert "grid" not in figure.title

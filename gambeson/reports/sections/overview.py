@@ -8,10 +8,10 @@ import numpy as np
 from gambeson.reports.curves import average_radius, counts_at
 from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.grouping import Entry, by_data_and_norm, data_name, fixed_radii, natural
-from gambeson.reports.naming import bound, file_stem, radius_name
+from gambeson.reports.naming import bound, budget, file_stem, radius_name
 from gambeson.reports.series import Images, Source
 from gambeson.reports.shares import CONFIDENCE, Share
-from gambeson.reports.subsets import alike
+from gambeson.reports.subsets import alike, joined
 from gambeson.reports.tables import Column, Table
 
 
@@ -54,7 +54,10 @@ def _certified(dataset: str | None, norm: str, entries: list[Entry]) -> Exhibit:
         shares = [natural(source, images)]
         shares += [Share(int(count), total) for count in counts_at(series, np.array([0.0, *radii]))]
         shares += [Share(images.abstained, total), Share(images.wrong, total)]
-        settings = [bound(series.certificate), None if series.alpha is None else 1 - series.alpha]
+        settings = [
+            joined(bound(series.certificate), budget(series)),
+            None if series.alpha is None else 1 - series.alpha,
+        ]
         settings += [series.select_draws, series.draws]
         head = [source.name, total, data_name(source, images), source.method, series.noise]
         rows.append([*head, *shares, average_radius(series), series.max_radius, *settings])

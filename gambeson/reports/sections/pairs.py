@@ -7,7 +7,7 @@ from gambeson.reports.differences import columns, difference
 from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.grouping import Entry, by_data_and_norm, fixed_radii
 from gambeson.reports.matching import matched
-from gambeson.reports.naming import certified_name, file_stem
+from gambeson.reports.naming import budget, certified_name, file_stem
 from gambeson.reports.sections.attacked_pairs import attacked_pairs
 from gambeson.reports.series import Array, Certified, Source
 from gambeson.reports.subsets import differing, joined
@@ -25,11 +25,14 @@ def pairs(sources: Sequence[Source]) -> Section | None:
     exhibits, skipped = [], []
     for (dataset, norm), entries in by_data_and_norm(sources).items():
         rows, ways = [], set()
+        kinds = {_budget_of(entry, entry) for entry in entries}
         apart = differing([series.images for _, series in entries])
         names = [joined(certified_name(*entry), of) for entry, of in zip(entries, apart, strict=True)]
         for (a, name_a), (b, name_b) in combinations(zip(entries, names, strict=True), 2):
             if a[0] is b[0] or (a[1].noise != b[1].noise and None not in (a[1].noise, b[1].noise)):
                 continue
+            if budget(a[1]) != budget(b[1]) and kinds & {_budget_of(a, b), _budget_of(b, a)}:
+                continue  # one of them has the other's budget too: like is compared with like
             match = matched(a[1].images, b[1].images)
             if isinstance(match, str):
                 skipped.append(f"{name_a} and {name_b} are not paired: {match}.")
@@ -51,6 +54,11 @@ def pairs(sources: Sequence[Source]) -> Section | None:
         *skipped,
     ]
     return Section("pairs", "Runs compared on the same images", text, exhibits)
+
+
+def _budget_of(entry: Entry, other: Entry) -> tuple[str, str | None, str]:
+    """What there would be if an entry's run had been certified with the other's budget."""
+    return entry[0].name, entry[1].noise, budget(other[1])
 
 
 def _cells(a: Entry, b: Entry, left: Array, right: Array, radius: float) -> list[object]:

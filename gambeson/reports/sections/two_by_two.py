@@ -42,10 +42,12 @@ def two_by_two(sources: Sequence[Source]) -> Section | None:
 
 
 def _cells(sources: Sequence[Source]) -> dict[tuple[str | None, str | None], dict[tuple[str, str], Entry]]:
-    """For every data set and noise, the first run of each method under each bound, on its most images."""
+    """For every data set and noise, the first run of each method under each bound, on its most images, in full
+    precision where it has that.
+    """
     found: dict[tuple[str | None, str | None], dict[tuple[str, str], Entry]] = {}
     for source in sources:
-        for series in sorted(source.certified, key=lambda series: -series.images.total):
+        for series in sorted(source.certified, key=lambda series: (-series.images.total, series.grid is not None)):
             if source.method in METHODS and series.certificate in BOUNDS:
                 cells = found.setdefault((dataset_of(source, sources), series.noise), {})
                 cells.setdefault((source.method, series.certificate), (source, series))
