@@ -27,8 +27,9 @@ CHAINS = {
 def summary(sides: dict[str, Side], settings: dict[str, Any]) -> dict[str, Any]:
     """Everything that the tables say, and what they are made of.
 
-    Seconds of the peers, and of Gambeson's fixed budget, are those of their images, extrapolated to all; of the grids,
-    the whole process's. A rate counts all draws, those that pick the class too.
+    Seconds of the peers, of Gambeson's fixed budget, and of a grid that was given some of the images, are those of
+    their images, extrapolated to all; of a grid that was given all, the whole process's. A rate counts all draws, those
+    that pick the class too.
     """
     grid = {name: rounds(sides, name) for name in (WITH, WITHOUT)}
     number, whole = len(grid[WITH][0]["images"]), settings["draws"] + settings["select_draws"]
@@ -40,20 +41,21 @@ def summary(sides: dict[str, Side], settings: dict[str, Any]) -> dict[str, Any]:
     last = [step for step in CHAINS[WITH] if step in steps][-1]
     started = median(side["seconds"] - busy(side) for side in steps[last])
     seconds["fixed"] = number * image_seconds(steps[last]) + started
-    seconds |= {name: mean(side["seconds"] for side in found) for name, found in grid.items()}
+    seconds |= {name: mean(sum(for_all(side, number)) for side in found) for name, found in grid.items()}
     shown = {name: table(found[0]["images"], settings["radii"]) for name, found in grid.items()}
     reference = sides["table"]["images"]
     shown["fixed"] = table(reference, settings["radii"])
-    differences = {name: largest_difference(shown[name], shown["fixed"]) for name in grid}
+    differences = {name: disagreement(found[0]["images"], reference, settings["radii"]) for name, found in grid.items()}
     peak = peers | {"fixed": steps[last]} | grid
     return {
         "images": number,
         "seconds": seconds,
-        "counting_seconds": {name: mean(map(busy, found)) for name, found in grid.items()},
+        "counting_seconds": {name: mean(for_all(side, number)[0] for side in found) for name, found in grid.items()},
         "spread": {name: [side["seconds"] for side in found] for name, found in grid.items()},
         "times": {peer: {name: seconds[peer] / seconds[name] for name in ("fixed", *grid)} for peer in peers},
         "factors": {name: factors(grid[name], steps, rates, name, whole, number) for name in grid},
         "peak_megabytes": {name: max(side["peak_megabytes"] for side in found) for name, found in peak.items()},
+        "grid_images": {name: len(found[0]["images"]) for name, found in grid.items()},
         "draws_mean": {name: mean(image["draws"] for image in found[0]["images"]) for name, found in grid.items()},
         "draws_per_second": rates,
         "forward_per_second": sides["forward"]["rate"],
@@ -82,6 +84,11 @@ def busy(side: Side) -> float:
     return float(sum(image["seconds"] for image in side["images"]) / side["workers"])
 
 
+def for_all(side: Side, number: int) -> tuple[float, float]:
+    """Seconds that sampling so many images takes, and what the process takes beside."""
+    return busy(side) * number / len(side["images"]), side["seconds"] - busy(side)
+
+
 def factors(
     grid: list[Side], steps: dict[str, list[Side]], rates: dict[str, float], name: str, whole: int, number: int
 ) -> dict[str, float]:
@@ -89,11 +96,11 @@ def factors(
     found, before = {}, rates["published"]
     for step in (step for step in CHAINS[name] if step in steps):
         found[STEPS[step]], before = rates[step] / before, rates[step]
-    draws = sum(image["draws"] for side in grid for image in side["images"])
-    working = sum(busy(side) for side in grid)
+    draws = sum(number * mean(image["draws"] for image in side["images"]) for side in grid)
+    working, beside = map(sum, zip(*(for_all(side, number) for side in grid), strict=True))
     found["images share calls"] = draws / working / before
     found["fewer draws"] = whole * number * len(grid) / draws
-    found["start-up and idle processes"] = working / sum(side["seconds"] for side in grid)
+    found["start-up and idle processes"] = working / (working + beside)
     together = 1.0
     for factor in found.values():
         together *= factor
@@ -106,8 +113,11 @@ def table(images: list[Side], radii: str) -> dict[str, float]:
     return {word: sum(radius >= float(word) for radius in right) / len(images) for word in radii.split(",")}
 
 
-def largest_difference(first: dict[str, float], second: dict[str, float]) -> float:
-    return max(abs(first[radius] - second[radius]) for radius in first)
+def disagreement(images: list[Side], reference: list[Side], radii: str) -> float:
+    """The largest difference of a cell between the table of these images and the reference's, of the same images."""
+    known = {image["index"]: image for image in reference}
+    found, expected = table(images, radii), table([known[image["index"]] for image in images], radii)
+    return max(abs(found[radius] - expected[radius]) for radius in found)
 
 
 def agreement(found: list[Side], reference: list[Side], radii: str) -> dict[str, int]:
@@ -131,7 +141,7 @@ def write_tables(found: dict[str, Any], out: Path) -> None:
 
 
 def speed(found: dict[str, Any]) -> str:
-    ours = {WITH: "grid", WITHOUT: "grid, float32", "fixed": "fixed budget"}
+    ours = {WITH: "grid", WITHOUT: in_float32(found), "fixed": "fixed budget"}
     sizes = found["batch_sizes"].items()
     names = {f"{LABELS[name.removesuffix(' small')]}, batches of {size:,}": name for name, size in sizes}
     names |= {f"Gambeson, {label}": name for name, label in ours.items()}
@@ -156,9 +166,14 @@ def steps_table(found: dict[str, Any]) -> str:
 def radii_table(found: dict[str, Any]) -> str:
     shown = found["certified_accuracy"]
     rows: Rows = [("radius", *shown["fixed"])]
-    for label, name in (("fixed budget, as published", "fixed"), ("grid", WITH), ("grid, float32", WITHOUT)):
+    for label, name in (("fixed budget, as published", "fixed"), ("grid", WITH), (in_float32(found), WITHOUT)):
         rows.append((label, *(f"{share:.3f}" for share in shown[name].values())))
     return markdown(rows)
+
+
+def in_float32(found: dict[str, Any]) -> str:
+    few = found["grid_images"][WITHOUT]
+    return "grid, float32" + (f", of {few:,} images" if few < found["images"] else "")
 
 
 def batches_table(found: dict[str, Any]) -> str:

@@ -125,7 +125,8 @@ def sides(chosen: argparse.Namespace, kept: dict[str, Side]) -> dict[str, Callab
     grids = ("processes", "processes float32") if chosen.processes > 1 else ("bf16", "form")
     peers = [name for name in LABELS if name != "art" or find_spec("art")]
     each = ceil(chosen.peer_images / chosen.rounds)
-    few, grid = [*FIXED, "--limit", str(chosen.step_images)], ["--radii", chosen.radii, "--limit", str(chosen.limit)]
+    few, radii = [*FIXED, "--limit", str(chosen.step_images)], ["--radii", chosen.radii, "--limit"]
+    budgets = {"grid": [*radii, str(chosen.limit)], "grid float32": [*radii, str(chosen.float32_images)]}
 
     def at_best_batch(name: str, which: str, rows: tuple[int, int]) -> Side:
         return peer(chosen, name, rows, chosen.draws, batch_size=kept[f"{name} trial"][which])
@@ -148,7 +149,9 @@ def sides(chosen: argparse.Namespace, kept: dict[str, Side]) -> dict[str, Callab
             found[f"{name} {turn}"] = partial(at_best_batch, name, "batch_size", rows)
             found[f"{name} small {turn}"] = partial(small, name, turn, rows)
         like = dict(zip(grids, ("grid", "grid float32"), strict=True))
-        found |= {f"{like[step]} {turn}": partial(ours, f"{like[step]} {turn}", step, grid) for step in grids}
+        found |= {
+            f"{like[step]} {turn}": partial(ours, f"{like[step]} {turn}", step, budgets[like[step]]) for step in grids
+        }
         for step in steps:
             same = f"{like[step]} {turn}" if step in like else None
             found[f"{step} {turn}"] = partial(ours, f"{step} {turn}", step, few, same)
@@ -168,6 +171,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=100_000)
     parser.add_argument("--peer-images", type=int, default=10, help="that the peers are timed on, in all rounds")
     parser.add_argument("--step-images", type=int, default=4, help="that the steps are timed on, in each round")
+    parser.add_argument("--float32-images", type=int, help="that the grid in float32 is timed on (default: --limit)")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--processes", type=int, help="default: as threads; 1 with a GPU")
@@ -175,7 +179,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement of the forward rate")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
-    for name in ("peer_images", "step_images"):
+    chosen.float32_images = chosen.float32_images or chosen.limit
+    for name in ("peer_images", "step_images", "float32_images"):
         if (value := getattr(chosen, name)) > chosen.limit:
             parser.error(f"--{name.replace('_', '-')} is {value}; it must be at most --limit, {chosen.limit}")
     chosen.model = chosen.model / "model.safetensors" if chosen.model.is_dir() else chosen.model

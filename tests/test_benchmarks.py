@@ -183,7 +183,11 @@ def test_both_budgets_of_a_run_are_compared(digits: Path, tmp_path: Path, monkey
 def test_the_whole_benchmark_and_going_on(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     words = f"certify.py {digits} --data digits --sigma 0.25 --radii 0,0.25 --every 10 --limit 12".split(" ")
-    words += f"--draws 500 --peer-images 4 --step-images 3 --threads 1 --seconds 0.01 --out {out}".split(" ")
+    words += (
+        f"--draws 500 --peer-images 4 --step-images 3 --float32-images 6 --threads 1 --seconds 0.01 --out {out}".split(
+            " "
+        )
+    )
     monkeypatch.setattr(certify, "timed", run)
     monkeypatch.setattr(sys, "argv", words)
     certify.main()
@@ -193,7 +197,8 @@ def test_the_whole_benchmark_and_going_on(digits: Path, tmp_path: Path, monkeypa
         assert sides[name]["budget"] == "fixed"
         assert {image["draws"] for image in sides[name]["images"]} == {600}
     assert sides["grid 0"]["budget"]["radii"] == [0, 0.25]
-    assert [len(sides[name]["images"]) for name in ("grid 1", "table", "bf16 0", "published 1")] == [12, 12, 3, 2]
+    names = ("grid 1", "grid float32 1", "table", "bf16 0", "published 1")
+    assert [len(sides[name]["images"]) for name in names] == [12, 6, 12, 3, 2]
     for name, factors in found["factors"].items():
         assert factors["together"] == pytest.approx(found["times"]["published"][name])
         assert prod(factors.values()) == pytest.approx(factors["together"] ** 2)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import backends
+
+backends: Any = torch.backends
 
 # Torch's own values. "none" is "ieee": nothing less exact is allowed, but TF32 in a GPU's convolutions, which is.
 SWITCHES: tuple[tuple[Any, str, Any], ...] = (

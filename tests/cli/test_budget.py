@@ -88,7 +88,8 @@ def test_there_are_as_many_processes_as_find_a_place_where_the_work_is_worth_it(
     assert [processes("local", None, form, estimate) for estimate in (long, short, None)] == [4, 1, 1]
     assert [processes("local", workers, form, short) for workers in (1, 3, 50)] == [1, 3, 50]
     assert [processes("ray", workers, form, long) for workers in (None, 50)] == [1, 50]
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda place: "other" if place == 1 else "first")
     assert processes("local", None, {"device": "cuda", "threads": 4}, long) == 2
 
 

@@ -208,7 +208,7 @@ def test_certified_radii_hold_under_attack(trained) -> None:
 @pytest.mark.parametrize("alpha", [0.5, 0.1, 0.01, 0.001])
 def test_predictions_are_refused_exactly_where_unanimous_draws_abstain(alpha) -> None:
     for draws in range(1, 15):
-        if binomtest(draws, draws, 0.5).pvalue <= alpha:
+        if binomtest(draws, draws, 0.5).pvalue < alpha:  # a little of alpha is the sampler's
             predict_budget(draws, alpha)
         else:
             with pytest.raises(UserError, match="give predict_draws"):
