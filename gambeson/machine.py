@@ -69,7 +69,7 @@ def usable(device: str) -> str:
 
 def gpus_of_one_kind() -> list[str]:
     """The visible GPUs that are as the first one, as CUDA_VISIBLE_DEVICES names them: on another, the last bits of
-    logits may differ. None where CUDA does not start.
+    logits may differ. An empty list where CUDA does not start.
     """
     number, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
     names = named.split(",")[:number] if named else [str(place) for place in range(number)]

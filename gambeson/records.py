@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,6 +103,10 @@ class Run:
                     raise UserError(f"{where}: image {key[1]} of {key[0]} is recorded twice; remove one of the lines")
                 found[key] = line
         return list(found.values())
+
+    def recorded(self) -> Counter[str]:
+        """How many records each evaluation has; the records themselves are not checked."""
+        return Counter(str(line.get("evaluation")) for line in read_lines(self.path / "records.jsonl"))
 
     def cost(self) -> dict[str, Any] | None:
         path = self.path / "cost.json"

@@ -31,7 +31,7 @@ def verify(
     if images < 1 or draws < 1:
         raise UserError(f"--images is {images} and --draws {draws}; both must be at least 1")
     run = Run.open(target)
-    recorded = {line["evaluation"] for line in run.records()}
+    recorded = run.recorded()
     evaluations = run.evaluations("certified")
     for evaluation in (one for one in evaluations if one["id"] not in recorded):
         typer.echo(f"{smoothed_name(evaluation['settings'])} ({evaluation['id']}): begun, nothing is claimed yet")
@@ -42,11 +42,12 @@ def verify(
     if name is None:
         raise UserError(f"{target} does not say which data it is for: give --data NAME")
     model = trained(run, factory, weights, mean, std).to(usable(device)).eval()
-    splits = {about: choose(name, data_dir, about, 1, None, **held_out(run)) for about in _splits(evaluations)}
+    splits = {one["data"]["split"] for one in evaluations}
+    wholes = {split: choose(name, data_dir, split, 1, None, **held_out(run)) for split in splits}
     verdicts = []
     for evaluation in evaluations:
         about = evaluation["data"]
-        whole = splits[about["split"]]
+        whole = wholes[about["split"]]
         verdicts.append(verdict_on(run, model, evaluation, whole, images=images, draws=draws, seed=seed))
         what = f"{about['rule']} of {whole.name}, {smoothed_name(evaluation['settings'])} ({evaluation['id']})"
         typer.echo(f"{what}: {_in_words(verdicts[-1])}")
@@ -60,10 +61,6 @@ def verify(
         ]:
             what = "do not stand" if outcome is False else "were not verified"
             raise error(f"{target}: {len(why)} of {len(verdicts)} evaluations {what}: {'; '.join(why)}")
-
-
-def _splits(evaluations: list[dict[str, Any]]) -> set[str]:
-    return {evaluation["data"]["split"] for evaluation in evaluations}
 
 
 def _in_words(verdict: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 import copy
 import warnings
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,6 @@ from gambeson import machine, models
 from gambeson.errors import UserError
 from gambeson.inference import Form
 from gambeson.inference.served import Positions
-from gambeson.jsonl import read_lines
 from gambeson.records import Run
 
 
@@ -44,7 +42,7 @@ def certified_as(run: Run, noise: str, smoothing: str, device: str | None) -> tu
     An evaluation that is complete counts before one that is not, and one without records not at all. Warns of what is
     not the same here: then the answers are those of the same classifier up to the last bits of its logits.
     """
-    records = Counter(line.get("evaluation") for line in read_lines(run.path / "records.jsonl"))
+    records = run.recorded()
     about = [one for one in run.evaluations("certified") if one["settings"]["noise"] == noise and records[one["id"]]]
     known = [one for one in about if one["settings"].get("smoothing", "hard") == smoothing]
     if not known:
