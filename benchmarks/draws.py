@@ -28,9 +28,8 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
 from gambeson.certificates.customary import customary
-from gambeson.evaluation.road import PRICE
 from gambeson.reports.logs import read_log
-from gambeson.stats import RULES, Plan, forecast, lower, plan
+from gambeson.stats import PRICE, RULES, Plan, forecast, lower, plan
 
 ALPHA, CAP, SELECT = 0.001, 100_000, 100
 PRICES = (2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 3e7)

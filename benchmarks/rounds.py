@@ -18,8 +18,7 @@ from _written import markdown
 from draws import ALPHA, CAP, SELECT, grid_of, probabilities
 from scipy.special import ndtr
 
-from gambeson.evaluation.road import PRICE
-from gambeson.stats import forecast, plan, played, table
+from gambeson.stats import PRICE, forecast, plan, played, table
 
 ERRORS, GAMES = (0.05, 0.02, 0.01, 0.005), range(3)
 

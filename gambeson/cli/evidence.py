@@ -50,8 +50,8 @@ def _judged(
         check_settings("certified", settings)
         parse(settings["noise"])
     data = _images(evaluation, records, whole, run.header)
-    smoothed = _smoothed(model, evaluation, data)
-    made, now = _machines(model, evaluation)
+    made, now = evaluation["machine"] or {}, machine_of(model, evaluation["settings"]["form"])
+    smoothed = _smoothed(model, evaluation, data, made, now)
     try:
         with _no_excuse("its settings ask for what cannot be certified"):
             problem = replayer(smoothed, settings, data.images[0].numel())
@@ -116,8 +116,11 @@ def _images(
     return data
 
 
-def _smoothed(model: nn.Module, evaluation: dict[str, Any], data: Dataset) -> Smoothed:
-    settings, (made, now) = evaluation["settings"], _machines(model, evaluation)
+def _smoothed(
+    model: nn.Module, evaluation: dict[str, Any], data: Dataset, made: dict[str, Any], now: dict[str, Any]
+) -> Smoothed:
+    """made, now: the machine that made the evaluation, as far as it is recorded, and this one."""
+    settings = evaluation["settings"]
     classes, flags = inspect(model, data)
     told = {flag.get("flag") for flag in evaluation["flags"]}
     if made == now and (left_out := [flag.name for flag in flags if flag.name not in told]):
@@ -129,8 +132,3 @@ def _smoothed(model: nn.Module, evaluation: dict[str, Any], data: Dataset) -> Sm
     if made == now and smoothed.base.positions != (positions := settings.get("positions", "alike")):
         raise RunError(f"positions is {positions}, the rows of a call are {smoothed.base.positions}")
     return smoothed
-
-
-def _machines(model: nn.Module, evaluation: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The one that made the evaluation, as far as it is recorded, and this one."""
-    return evaluation["machine"] or {}, machine_of(model, evaluation["settings"]["form"])

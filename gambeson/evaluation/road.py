@@ -12,8 +12,8 @@ from gambeson.evaluation.procedures import Road, customary_radii, every_copy, fu
 from gambeson.smoothed.budgets import certify_budget
 from gambeson.smoothed.grid_plan import rule_for
 from gambeson.smoothed.hard import Smoothed
+from gambeson.stats import PRICE
 
-PRICE = 5e6
 Radii = Sequence[float] | Literal["customary"]
 
 

@@ -32,6 +32,7 @@ from gambeson.smoothed.kept import certified_as, kept_model, trained_noise
 from gambeson.smoothed.procedure import ABSTAIN, Ask
 from gambeson.smoothed.serving import smooth
 from gambeson.smoothed.soft_fixed import soft_fixed
+from gambeson.stats import PRICE
 from gambeson.types import Classifier
 
 
@@ -151,7 +152,7 @@ class SmoothedClassifier:
         draws: int = 100_000,
         select_draws: int = 100,
         alpha: float = 0.001,
-        price: float = 5e6,
+        price: float = PRICE,
         rule: str | None = None,
     ) -> Certification:
         """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision, rule None: the
