@@ -28,9 +28,8 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
 from gambeson.certificates.customary import customary
-from gambeson.evaluation.road import PRICE
 from gambeson.reports.logs import read_log
-from gambeson.stats import RULES, Plan, forecast, lower, plan
+from gambeson.stats import PRICE, RULES, Plan, forecast, lower, plan
 
 ALPHA, CAP, SELECT = 0.001, 100_000, 100
 PRICES = (2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 3e7)
@@ -70,16 +69,21 @@ def grid_of(sigma: float, cap: int) -> list[float]:
     return [radius for radius in customary("cifar10", "l2", largest) if radius < largest]
 
 
+def foretold(made: Plan, p: Floats) -> tuple[Floats, Floats]:
+    """Expected draws (images,), selection apart, and chances of certifying (images, thresholds)."""
+    known = {value: forecast(made, value) for value in set(p.tolist())}
+    draws = np.array([known[value].draws for value in p.tolist()])
+    return draws, np.stack([known[value].certified for value in p.tolist()])
+
+
 def measure(sigma: float, images: dict[str, Any], variant: str, price: float) -> dict[str, Any]:
     radii = grid_of(sigma, CAP)
     made = plan(ndtr(np.array(radii) / sigma), alpha=ALPHA, cap=CAP, price=price)
     p, right = probabilities(images, variant), np.array(images["right"])
     wrong = ~right & np.array([value is not None for value in images["p"]])
-    known = {value: forecast(made, value) for value in set(p.tolist())}
-    draws = np.array([known[value].draws for value in p.tolist()])
-    certified = np.stack([known[value].certified for value in p.tolist()])
+    draws, certified = foretold(made, p)
     fixed = np.stack([binom.cdf(most, CAP, 1 - p) for most in fixed_limits(made)], 1)
-    least = np.array([least_draws(made, value, known[value].certified) for value in p.tolist()])
+    least = np.array([least_draws(made, value, row) for value, row in zip(p.tolist(), certified, strict=True)])
     loss = ((fixed - certified) * right[:, None]).mean(0)
     return {
         "sigma": sigma,
@@ -156,13 +160,12 @@ def compare(sigma: float, images: dict[str, Any], rule: str, cap: int) -> dict[s
     radii = grid_of(sigma, cap)
     made = plan(ndtr(np.array(radii) / sigma), alpha=ALPHA, cap=cap, rule=rule, price=PRICE)
     p, right = probabilities(images, "spread"), np.array(images["right"])
-    known = {value: forecast(made, value) for value in set(p.tolist())}
-    certified = np.stack([known[value].certified for value in p.tolist()])
+    draws, certified = foretold(made, p)
     return {
         "sigma": sigma,
         "cap": cap,
         "rule": rule,
-        "draws_mean": round(float(np.mean([known[value].draws for value in p.tolist()])) + SELECT, 1),
+        "draws_mean": round(float(draws.mean()) + SELECT, 1),
         "radii": radii,
         "certified_accuracy": [round(float(value), 5) for value in (certified * right[:, None]).mean(0)],
     }

@@ -18,8 +18,7 @@ from _written import markdown
 from draws import ALPHA, CAP, SELECT, grid_of, probabilities
 from scipy.special import ndtr
 
-from gambeson.evaluation.road import PRICE
-from gambeson.stats import forecast, plan, played, table
+from gambeson.stats import PRICE, forecast, plan, played, table
 
 ERRORS, GAMES = (0.05, 0.02, 0.01, 0.005), range(3)
 
@@ -30,7 +29,7 @@ def measure(sigma: float, images: dict[str, Any], error: float) -> dict[str, Any
     abstained = np.array([value is None for value in images["p"]])
     p = probabilities(images, "spread")[np.array(images["right"]) | abstained]
     games = [played(whole, p, np.random.default_rng(seed)) for seed in GAMES]
-    draws = float(np.mean([sum(alone.looks[one.look] for one in game) / total for game in games])) + SELECT
+    draws = float(np.mean([sum(alone.looks[max(one.look, 0)] for one in game) / total for game in games])) + SELECT
     known = {value: forecast(alone, value).draws for value in set(p.tolist())}
     return {
         "sigma": sigma,

@@ -4,8 +4,9 @@ Noise comes in blocks of a fixed number of draws, each generated whole from its 
 company, threads and resuming cannot change which noise an image sees.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,12 @@ BLOCK = 100
 # So many values of noise are drawn at once, for several calls of a small model, and their answers are counted together:
 # code and tables that a call drives out of the caches come back once for all of them.
 BURST = 2**21
+MOST_THREADS = 8  # that draw at a time: each holds a block of noise
+
+Noisy = NDArray[np.signedinteger]  # images (n, C, H, W) as lattice integers
+Wanted = tuple[int, slice]  # the number of a request, and which rows of a block are for it
+Block = tuple[Wanted, Callable[[], Noisy]]
+Drawn = Callable[[Iterable[Block]], Iterator[tuple[Wanted, Noisy]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +75,21 @@ def ahead(
     """All draws of all requests, in bursts of so many calls. What this gives starts the next burst, which is written
     over the one before; what that returns waits for it, and is None after the last.
 
-    It is drawn while the model is busy, where the model leaves a core free: sharing one of its own would make all the
-    others wait for it. apart: no two requests are in one call, and draw j is in row j mod batch.
+    It is drawn while the model is busy, by the cores that the model leaves free: sharing one of its own would make all
+    the others wait for it. apart: no two requests are in one call, and draw j is in row j mod batch.
     """
-    bursts = _bursts(requests, noise, calls * form.batch, form.batch if apart else None)
-    if form.device == "cpu" and form.threads >= cores():
+    free = cores() - (form.threads if form.device == "cpu" else 0)
+    rows, one_call = calls * form.batch, form.batch if apart else None
+    if free < 1:
+        bursts = _bursts(requests, noise, rows, one_call, _drawn)
         yield lambda: partial(next, bursts, None)
-    else:
-        with ThreadPoolExecutor(1) as thread:
-            yield lambda: thread.submit(next, bursts, None).result
+        return
+    with ThreadPoolExecutor(min(free, MOST_THREADS)) as drawing, ThreadPoolExecutor(1) as thread:
+        bursts = _bursts(requests, noise, rows, one_call, partial(_drawn_by, drawing, min(free, MOST_THREADS)))
+        yield lambda: thread.submit(next, bursts, None).result
 
 
-def _bursts(requests: Sequence[Request], noise: Lattice, rows: int, apart: int | None) -> Iterator[Burst]:
+def _bursts(requests: Sequence[Request], noise: Lattice, rows: int, apart: int | None, drawn: Drawn) -> Iterator[Burst]:
     """All draws of all requests, one after another, so many rows at a time, of which some may have no owner.
 
     apart: the rows of a call, where no two requests may be in one, and draw j is in row j mod `apart`.
@@ -90,7 +100,8 @@ def _bursts(requests: Sequence[Request], noise: Lattice, rows: int, apart: int |
     owner = np.zeros(rows, np.int64)
     first = filled = 0
     last = -1
-    for number, noisy in _blocks(requests, noise):
+    for (number, some), noisy in drawn(_blocks(requests, noise)):
+        noisy = noisy[some]
         if apart and number != last:
             if filled > first:
                 yield Burst(cells, owner[first:filled].copy(), first)
@@ -108,8 +119,8 @@ def _bursts(requests: Sequence[Request], noise: Lattice, rows: int, apart: int |
         yield Burst(cells, owner[first:filled].copy(), first)
 
 
-def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[tuple[int, NDArray[np.signedinteger]]]:
-    """Noisy images as lattice integers, (n, C, H, W) with n <= BLOCK, and the number of the request they are for."""
+def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[Block]:
+    """All blocks of noise that are wanted, in order, still to be drawn."""
     for number, request in enumerate(requests):
         pixels = request.image.permute(1, 2, 0).cpu().numpy()
         if pixels.min(initial=0) < 0 or pixels.max(initial=0) > noise.levels:
@@ -117,6 +128,22 @@ def _blocks(requests: Sequence[Request], noise: Lattice) -> Iterator[tuple[int, 
         pixels = pixels.astype(noise.dtype, order="C").transpose(2, 0, 1)
         at, end = request.first, request.first + request.draws
         while at < end:
-            noisy = noise.block(pixels, request.key, at // BLOCK, BLOCK)[at % BLOCK :][: end - at]
-            at += len(noisy)
-            yield number, noisy
+            some = slice(at % BLOCK, min(BLOCK, at % BLOCK + end - at))
+            yield (number, some), partial(noise.block, pixels, request.key, at // BLOCK, BLOCK)
+            at += some.stop - some.start
+
+
+def _drawn(blocks: Iterable[Block]) -> Iterator[tuple[Wanted, Noisy]]:
+    return ((wanted, draw()) for wanted, draw in blocks)
+
+
+def _drawn_by(threads: Executor, ahead: int, blocks: Iterable[Block]) -> Iterator[tuple[Wanted, Noisy]]:
+    """In the order of the blocks, so many of them at a time."""
+    waiting: deque[tuple[Wanted, Future[Noisy]]] = deque()
+    for wanted, draw in blocks:
+        waiting.append((wanted, threads.submit(draw)))
+        if len(waiting) > ahead:
+            first, noisy = waiting.popleft()
+            yield first, noisy.result()
+    for wanted, noisy in waiting:
+        yield wanted, noisy.result()

@@ -5,6 +5,7 @@ then it is dropped and its slice done again. Counts of the same draws grow: the 
 evaluation itself reads them, and when it is complete they go.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ class Partial:
     path: Path
     evaluation: str
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> Iterator[dict[str, Any]]:
         """What was kept, oldest first; a line that is none is a UserError that names it."""
-        return [line for line in self._lines() if line["evaluation"] == self.evaluation]
+        return (line for line in self._lines() if line["evaluation"] == self.evaluation)
 
     def keep(self, counted: dict[str, Any]) -> None:
         line = as_line(check_slice({"evaluation": self.evaluation, **counted}))
@@ -40,5 +41,5 @@ class Partial:
         temporary.write_text(others)
         temporary.replace(self.path)
 
-    def _lines(self) -> list[dict[str, Any]]:
-        return [as_slice(line, where) for where, line in numbered_lines(self.path)]
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        return (as_slice(line, where) for where, line in numbered_lines(self.path))

@@ -22,14 +22,14 @@ def mine(tmp_path: Path) -> Partial:
 
 def test_what_is_kept_is_read_and_goes_when_it_is_done(mine: Partial) -> None:
     other = Partial(mine.path, "certified-2")
-    assert mine.read() == []
+    assert list(mine.read()) == []
     mine.keep(counted(100))
     other.keep(counted(50))
     mine.keep(counted(300))
-    assert mine.read() == [{"evaluation": "certified-1", **counted(draws)} for draws in (100, 300)]
+    assert list(mine.read()) == [{"evaluation": "certified-1", **counted(draws)} for draws in (100, 300)]
     mine.forget()
-    assert mine.read() == []
-    assert other.read() == [{"evaluation": "certified-2", **counted(50)}]
+    assert list(mine.read()) == []
+    assert list(other.read()) == [{"evaluation": "certified-2", **counted(50)}]
     other.forget()
     assert list(mine.path.parent.iterdir()) == []
     other.forget()
@@ -65,7 +65,7 @@ def test_what_is_no_count_is_refused_on_both_ways(mine: Partial, changed: dict[s
     line = partial.as_line({"evaluation": "certified-1", **counted(100, **changed)})
     mine.path.write_text(mine.path.read_text() + line)
     with pytest.raises(UserError, match=r"partial\.jsonl, line 2: field 'images\.0.*remove the line and run again"):
-        mine.read()
+        list(mine.read())
 
 
 def test_a_full_disk_keeps_what_was_there(mine: Partial, monkeypatch: pytest.MonkeyPatch) -> None:

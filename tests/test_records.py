@@ -118,7 +118,7 @@ with run.writing() as writer:
 def write(folder: Path, pause: float = 0.002, most: int = 1_000) -> subprocess.Popen:
     """Writes `most` records, and waits if that is not all of them."""
     words = [str(folder), str(Path(__file__).parent), str(pause), str(most)]
-    return subprocess.Popen([sys.executable, "-c", WRITER, *words], stdout=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", WRITER, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def without_seconds(run: Run) -> list[dict[str, Any]]:
@@ -194,7 +194,8 @@ def test_a_second_writer_is_refused(run: Run) -> None:
         with pytest.raises(UserError, match="another process is writing"), run.writing():
             pass
         process = write(run.path)
-        assert process.wait() != 0
+        assert "another process is writing" in process.communicate()[1].decode()
+        assert process.returncode == 1
     with run.writing():
         pass  # and released
 

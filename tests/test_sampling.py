@@ -67,10 +67,10 @@ def test_threads_do_not_change_the_noise() -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("cores", [1, 2, 4])
 @pytest.mark.parametrize("burst", [1, 2**21])
 def test_who_draws_does_not_change_the_noise(cores: int, burst: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One core draws while the model waits, a second one while it is busy."""
+    """One core draws while the model waits, a second one, or several, while it is busy."""
     expected = [0] * CLASSES
     for number in range(8):
         cells = torch.from_numpy(GRID.sample((BLOCK, *SHAPE), stream(0, "test", 7, number)))
@@ -337,7 +337,7 @@ def test_memory_does_not_grow_with_draws_large() -> None:
 def test_blocks_that_followed_the_batch_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant: one stream cut into batches instead of whole blocks."""
 
-    def cut(requests, noise, rows, apart):
+    def cut(requests, noise, rows, apart, drawn):
         (request,) = requests
         for start in range(0, request.draws, rows):
             here = min(rows, request.draws - start)

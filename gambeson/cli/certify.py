@@ -147,7 +147,7 @@ def certify(
             asked = f"{plan.settings['draws']} draws at alpha {plan.settings['alpha']:g}"
             typer.echo(f"{name}: {most}{asked} certify at most {largest}")
             start = partial(_start, found, plan, f"certify {name}", engine, workers, ray_address)
-            evaluation = record(found, plan, f"certify {name}", start, _watch(plan.settings))
+            evaluation = record(found, plan, f"certify {name}", start, _watch(_grid(plan.settings) or [0.0]))
             tell_certified(found.run.records(evaluation), name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2], table_error)
 
     fitting(found.run, form, measured)
@@ -155,8 +155,8 @@ def certify(
 
 def _start(
     target: "Target", plan: "Evaluation", title: str, engine: str, workers: int | None, address: str | None, name: str
-) -> "Engine":
-    """Says what is ahead of the evaluation `name`, and where it runs."""
+) -> "tuple[Engine, float | None]":
+    """Says what is ahead of the evaluation `name`; where it runs, and how many draws it will take."""
     estimate, form = what_is_left(target, plan, name), plan.settings["form"]
     count = processes(engine, workers, form, estimate)
     if estimate is not None:
@@ -164,23 +164,21 @@ def _start(
         at_once = count if engine == "ray" else min(count, places(form))
         here = " in one process; a cluster's are divided by its tasks" * (engine == "ray" and workers is None)
         typer.echo(f"{title}: {in_words(estimate, at_once, adaptive)}{here}", err=True)
-    return engine_for(engine, workers, address, form, count)
+    return engine_for(engine, workers, address, form, count), None if estimate is None else estimate.left
 
 
 def _grid(settings: dict[str, Any]) -> list[float]:
     return [] if isinstance(settings["budget"], str) else settings["budget"]["radii"]
 
 
-def _watch(settings: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Shown record by record, says how many draws they took and what share of them certifies the grid's middle."""
-    grid = _grid(settings) or [0.0]
-    at, seen, certified, draws = grid[len(grid) // 2], 0, 0, 0
+def _watch(grid: list[float]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Shown record by record, says what share of them certifies the grid's middle."""
+    at, seen, certified = grid[len(grid) // 2], 0, 0
 
     def watch(line: dict[str, Any]) -> dict[str, Any]:
-        nonlocal seen, certified, draws
+        nonlocal seen, certified
         _, radius = one_sided(line["radii"])[0]
         seen, certified = seen + 1, certified + (line["correct"] and radius >= at)
-        draws += settings["select_draws"] + line.get("draws", settings["draws"])
-        return {"note": f"certified at {at:g}: {certified / seen:.3f}", "draws": draws}
+        return {"note": f"certified at {at:g}: {certified / seen:.3f}"}
 
     return watch

@@ -1,5 +1,6 @@
 """What a certification will take, told before it starts."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,8 +11,17 @@ if TYPE_CHECKING:
 
 def what_is_left(target: "Target", evaluation: "Evaluation", name: str) -> "Estimate | None":
     """A pilot on what is left of the evaluation `name`; None where that is little."""
+    from gambeson.partial import Partial
+
     done = {record["index"] for record in target.run.records(name)}
-    return evaluation.pilot([row for row, index in enumerate(target.data.indices.tolist()) if index not in done])
+    found = evaluation.pilot([row for row, index in enumerate(target.data.indices.tolist()) if index not in done])
+    counted = {
+        (image["index"], image["stage"], image["first"]): image["draws"]
+        for one in Partial(target.run.path / "partial.jsonl", name).read()
+        for image in one["images"]
+        if image["index"] not in done
+    }
+    return found and replace(found, made=sum(counted.values()))
 
 
 def in_words(found: "Estimate", processes: int = 1, adaptive: bool = True) -> str:
@@ -24,7 +34,8 @@ def in_words(found: "Estimate", processes: int = 1, adaptive: bool = True) -> st
     each = f"about {_round(found.draws)}" if adaptive else f"{found.draws:,.0f}"
     rate = f"{_round(found.rate)} draws/s" + (f" in each of {processes} processes" if processes > 1 else "")
     total = f"{_round(found.images * found.draws)} in all"
-    return f"{each} draws an image ({total}), {rate}: about {_time(found.seconds / processes)}"
+    made = f", {_round(found.made)} of them made" * (found.made > 0)
+    return f"{each} draws an image ({total}{made}), {rate}: about {_time(found.seconds / processes)}"
 
 
 def _round(value: float) -> str:

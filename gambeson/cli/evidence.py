@@ -1,6 +1,6 @@
 """One evaluation of a run folder as evidence: its images, its counts and bounds, and its claims on fresh noise."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -25,14 +25,14 @@ from gambeson.smoothed.hard import Smoothed
 
 
 def verdict_on(
-    run: Run, model: nn.Module, evaluation: dict[str, Any], whole: Dataset, *, images: int, draws: int,
-    seed: int | None,
+    run: Run, model: nn.Module, evaluation: dict[str, Any], load: Callable[[str], Dataset], *, images: int,
+    draws: int, seed: int | None,
 ) -> dict[str, Any]:  # fmt: skip
     """What verifying one evaluation gives, as it is recorded. stands: None where that cannot be said here; `why`:
-    why it does not stand, or cannot be told.
+    why it does not stand, or cannot be told. load: a split of the data by its name.
     """
     try:
-        verdict = _judged(run, model, evaluation, whole, images, draws, seed)
+        verdict = _judged(run, model, evaluation, load(evaluation["data"]["split"]), images, draws, seed)
     except RunError as error:
         verdict = {"stands": False, "why": str(error)}
     except UserError as error:  # here: on another machine, or with other libraries, it may be verified
@@ -43,15 +43,17 @@ def verdict_on(
 def _judged(
     run: Run, model: nn.Module, evaluation: dict[str, Any], whole: Dataset, images: int, draws: int, seed: int | None
 ) -> dict[str, Any]:
-    settings, records = evaluation["settings"], run.records(evaluation["id"])
+    settings = evaluation["settings"]
     if evaluation["id"] != (name := evaluation_id(evaluation["kind"], settings, evaluation["data"])):
         raise RunError(f"its settings and data are not those that its id is made of (they give {name})")
+    with _no_excuse("its records"):
+        records = run.records(evaluation["id"])
     with _no_excuse("its settings"):
         check_settings("certified", settings)
         parse(settings["noise"])
     data = _images(evaluation, records, whole, run.header)
-    smoothed = _smoothed(model, evaluation, data)
-    made, now = _machines(model, evaluation)
+    made, now = evaluation["machine"] or {}, machine_of(model, evaluation["settings"]["form"])
+    smoothed = _smoothed(model, evaluation, data, made, now)
     try:
         with _no_excuse("its settings ask for what cannot be certified"):
             problem = replayer(smoothed, settings, data.images[0].numel())
@@ -95,6 +97,8 @@ def _images(
     about = evaluation["data"]
     if about["dataset"] != (header["dataset"] or about["dataset"]):
         raise RunError(f"it is about {about['dataset']}, the run about {header['dataset']}")
+    if about["levels"] != whole.levels:
+        raise RunError(f"the levels of {whole.name} are {whole.levels}, and the evaluation says {about['levels']}")
     told = {"levels": whole.levels, "shape": list(whole.images.shape[1:]), "classes": list(whole.classes)}
     known = header | {"classes": header["classes"][: len(whole.classes)]}  # float data does not know all of them
     for name, value in told.items():
@@ -116,8 +120,11 @@ def _images(
     return data
 
 
-def _smoothed(model: nn.Module, evaluation: dict[str, Any], data: Dataset) -> Smoothed:
-    settings, (made, now) = evaluation["settings"], _machines(model, evaluation)
+def _smoothed(
+    model: nn.Module, evaluation: dict[str, Any], data: Dataset, made: dict[str, Any], now: dict[str, Any]
+) -> Smoothed:
+    """made, now: the machine that made the evaluation, as far as it is recorded, and this one."""
+    settings = evaluation["settings"]
     classes, flags = inspect(model, data)
     told = {flag.get("flag") for flag in evaluation["flags"]}
     if made == now and (left_out := [flag.name for flag in flags if flag.name not in told]):
@@ -129,8 +136,3 @@ def _smoothed(model: nn.Module, evaluation: dict[str, Any], data: Dataset) -> Sm
     if made == now and smoothed.base.positions != (positions := settings.get("positions", "alike")):
         raise RunError(f"positions is {positions}, the rows of a call are {smoothed.base.positions}")
     return smoothed
-
-
-def _machines(model: nn.Module, evaluation: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The one that made the evaluation, as far as it is recorded, and this one."""
-    return evaluation["machine"] or {}, machine_of(model, evaluation["settings"]["form"])

@@ -39,7 +39,8 @@ def form_for(target: Target, asked: Asked, noise: Lattice, draws: int, *, others
     device = device_of(target.model).type
     wishes = {name: value for name, value in {**asdict(asked), "device": device}.items() if value is not None}
     for entry in _known(target.run):  # the first: what came later changes nothing for a command that is given again
-        if wishes.items() <= entry["form"].items() and draws <= FAR_MORE * _found_for(entry):
+        as_wished = wishes.items() <= entry["form"].items() or entry.get("asked") == wishes
+        if as_wished and draws <= FAR_MORE * _found_for(entry):
             form = Form(**entry["form"])
             if differs := differences(entry["machine"], form):
                 typer.echo(
@@ -56,7 +57,7 @@ def form_for(target: Target, asked: Asked, noise: Lattice, draws: int, *, others
     tried = [tried.record() for tried in trial.tried]
     found = {"form": trial.form.settings(), "draws": draws, "machine": kind_of_machine(device, trial.form.compiled)}
     with target.run.writing():  # else a process that is refused later would have written over another's form
-        write_json(_path(target.run), {"forms": [*_known(target.run), {**found, "tried": tried}]})
+        write_json(_path(target.run), {"forms": [*_known(target.run), {**found, "asked": wishes, "tried": tried}]})
     if len(tried) > 1:
         rate = next(tried.images_per_second or 0.0 for tried in trial.tried if tried.form == trial.form)
         typer.echo(f"form: {trial.form}: {rate:,.0f} images/s without noise; {len(tried)} forms were tried")
@@ -98,7 +99,7 @@ def _keep(run: Run, before: Form, now: Form) -> None:
 def _counted(run: Run, form: Form) -> bool:
     """Whether there is a record in this form, or a count of what is not finished."""
     partial = run.path / "partial.jsonl"
-    return any(run.records(name) or Partial(partial, name).read() for name in _begun(run, form))
+    return any(run.records(name) or any(Partial(partial, name).read()) for name in _begun(run, form))
 
 
 def _begun(run: Run, form: Form) -> list[str]:

@@ -55,10 +55,11 @@ def predict(
     for note in notes:
         typer.echo(f"note: {note.message}", err=True)
     names: list[Any] = run.header["classes"]
-    head = "picture\tclass" + ("" if grid is None else "\tradius\tradius_on_lattice")
+    with_radii = grid is not None or smoothing == "soft" or classifier.noise.startswith("splitting")
+    head = "picture\tclass" + ("\tradius\tradius_on_lattice" if with_radii else "")
     for start in range(0, len(files), AT_ONCE):
         pixels = found[start : start + AT_ONCE].float() / 255
-        if grid is None:
+        if not with_radii:
             answers, certified = classifier.predict(pixels, draws, alpha), []
         else:
             result = classifier.certify(pixels, grid, draws=draws, alpha=alpha)

@@ -15,9 +15,10 @@ EVERY = 10.0
 
 
 @contextmanager
-def progress(title: str, total: int, unit: str = "images", done: int = 0) -> Iterator[Tick]:
+def progress(title: str, total: int, unit: str = "images", done: int = 0, draws: float | None = None) -> Iterator[Tick]:
     """`tick(completed, note, draws=n)`: how many of `total` are done by now, a word on how it goes, and other amounts
-    since the start, each of which is shown as a rate.
+    since the start, each of which is shown as a rate. draws: how many it will take, by an estimate: the time left is
+    told by it as long as nothing is completed.
     """
     console, start = Console(stderr=True), perf_counter()
 
@@ -26,12 +27,17 @@ def progress(title: str, total: int, unit: str = "images", done: int = 0) -> Ite
         told = [f"{amount / seconds:,.0f} {name}/s" for name, amount in amounts.items()]
         if completed > done:
             rate = (completed - done) / seconds
-            left = timedelta(seconds=round((total - completed) / rate))
-            told = [f"{rate:,.1f} {unit}/s", *told, f"{left} left"]
+            told = [f"{rate:,.1f} {unit}/s", *told, f"{_time((total - completed) / rate)} left"]
+        elif draws is not None and 0 < amounts.get("draws", 0) < draws:
+            told.append(f"about {_time(seconds * (draws / amounts['draws'] - 1))} left")
         show(completed, ", ".join([*told, *([note] if note else [])]))
 
     with _bar(console, title, total, done) if console.is_terminal else _lines(title, total) as show:
         yield tick
+
+
+def _time(seconds: float) -> timedelta:
+    return timedelta(seconds=round(seconds))
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """An evaluation on its way into a run folder, with progress."""
 
-import functools
 import shlex
 import sys
 from collections.abc import Callable
@@ -24,11 +23,12 @@ def record(
     target: Target,
     evaluation: Evaluation,
     title: str,
-    start: Callable[[str], Engine | None] = lambda name: None,
+    start: Callable[[str], tuple[Engine, float | None] | None] = lambda name: None,
     watch: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> str:
     """Write every record that is not there yet; returns the evaluation's id. `start` is told the id first and
-    says where the work is done (None: in this process); `watch` is shown every record and says what progress is told.
+    says where the work is done (None: in this process) and how many draws that will take, if it knows; `watch` is shown
+    every record, those that were there before first, and says what progress is told.
     """
     watch = watch or accuracy()
     with target.run.writing() as writer:
@@ -41,15 +41,22 @@ def record(
         writing = writer.evaluation(
             evaluation.kind, evaluation.settings, target.describe(), len(target.data), command(), now, machine, flags
         )
-        engine = start(writing.id) or here
-        done, partial = len(writing.done), writing.partial
-        with progress(title, len(target.data), done=done) as tick:
-            tell = functools.partial(tick, done)
+        engine, draws = start(writing.id) or (here, None)
+        done, partial, told = len(writing.done), writing.partial, dict[str, Any]()
+        for line in target.run.records(writing.id):
+            told = watch(line)
+        with progress(title, len(target.data), done=done, draws=draws) as tick:
+
+            def tell(note: str = "", **amounts: int) -> None:
+                told.update(amounts, **({"note": note} if note else {}))
+                tick(done, **told)
+
             lines = evaluation.records(set(writing.done), engine, partial.read(), partial.keep, tell)
             with closing(lines):  # an engine's processes leave with it, wherever a Ctrl-C comes
-                for count, line in enumerate(lines, start=1):
+                for line in lines:
                     writing.append(line)
-                    tick(done + count, **watch(line))
+                    done += 1
+                    tell(**watch(line))
         partial.forget()
     return writing.id
 

@@ -1,11 +1,15 @@
 """verify: a run folder is evidence; anybody can check it again."""
 
-from typing import Annotated, Any
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gambeson.cli.options import DataDir, Device, Factory, Mean, Std, Weights
 from gambeson.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from gambeson.data import Dataset
 
 
 def verify(
@@ -26,15 +30,16 @@ def verify(
     from gambeson.jsonl import write_json
     from gambeson.machine import usable
     from gambeson.records import Run
-    from gambeson.reports.naming import smoothed_name
 
     if images < 1 or draws < 1:
         raise UserError(f"--images is {images} and --draws {draws}; both must be at least 1")
+    if seed is not None and seed < 0:
+        raise UserError(f"--seed is {seed}; it must be at least 0")
     run = Run.open(target)
     recorded = run.recorded()
     evaluations = run.evaluations("certified")
     for evaluation in (one for one in evaluations if one["id"] not in recorded):
-        typer.echo(f"{smoothed_name(evaluation['settings'])} ({evaluation['id']}): begun, nothing is claimed yet")
+        typer.echo(f"{_name(evaluation)}: begun, nothing is claimed yet")
     evaluations = [one for one in evaluations if one["id"] in recorded]
     if not evaluations:
         raise UserError(f"{target} holds no certificates; `gambeson certify` makes them")
@@ -42,15 +47,16 @@ def verify(
     if name is None:
         raise UserError(f"{target} does not say which data it is for: give --data NAME")
     model = trained(run, factory, weights, mean, std).to(usable(device)).eval()
-    splits = {one["data"]["split"] for one in evaluations}
-    wholes = {split: choose(name, data_dir, split, 1, None, **held_out(run)) for split in splits}
+
+    @cache
+    def load(split: str) -> "Dataset":
+        return choose(name, data_dir, split, 1, None, **held_out(run))
+
     verdicts = []
     for evaluation in evaluations:
         about = evaluation["data"]
-        whole = wholes[about["split"]]
-        verdicts.append(verdict_on(run, model, evaluation, whole, images=images, draws=draws, seed=seed))
-        what = f"{about['rule']} of {whole.name}, {smoothed_name(evaluation['settings'])} ({evaluation['id']})"
-        typer.echo(f"{what}: {_in_words(verdicts[-1])}")
+        verdicts.append(verdict_on(run, model, evaluation, load, images=images, draws=draws, seed=seed))
+        typer.echo(f"{about['rule']} of {about['dataset']}, {_name(evaluation)}: {_in_words(verdicts[-1])}")
     try:
         write_json(run.path / "verified.json", {"verified": verdicts})
     except OSError as failed:  # evidence may be read-only; what was found is said all the same
@@ -61,6 +67,14 @@ def verify(
         ]:
             what = "do not stand" if outcome is False else "were not verified"
             raise error(f"{target}: {len(why)} of {len(verdicts)} evaluations {what}: {'; '.join(why)}")
+
+
+def _name(evaluation: dict[str, Any]) -> str:
+    """Of settings that may be anything."""
+    from gambeson.reports.naming import smoothed_name
+
+    settings = evaluation["settings"]
+    return f"{smoothed_name(settings) if 'noise' in settings else 'no noise'} ({evaluation['id']})"
 
 
 def _in_words(verdict: dict[str, Any]) -> str:

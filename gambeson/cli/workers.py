@@ -79,7 +79,8 @@ def engine_for(name: str, workers: int | None, ray_address: str | None, form: di
         return RayCluster(Form(**form), ray_address, workers)
     if count == 1:
         return here
-    return Local(count) if workers is not None else partial(_if_it_can_be_sent, Local(count))
+    several = Local(count, device=form["device"])
+    return several if workers is not None else partial(_if_it_can_be_sent, several)
 
 
 def _if_it_can_be_sent(several: "Local", judge: "Judge", take: "Take") -> "Iterable[Judged]":

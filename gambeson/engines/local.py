@@ -42,11 +42,14 @@ class Local:
 
     slice_seconds: of work that a worker which dies may cost, and a stop of the run.
 
+    device: where the model runs; "cpu" starts no CUDA.
+
     With CUDA, worker k sees the k-th of the visible GPUs of the first one's kind only, counted modulo their number.
     """
 
     workers: int
     slice_seconds: float = SLICE
+    device: str = "cuda"
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -76,7 +79,7 @@ class Local:
         # Its closing tells the workers to leave, and it closes even if this process is killed.
         alive, kept_open = spawn.Pipe(duplex=False)
         gpus = spawn.SimpleQueue()
-        visible = gpus_of_one_kind()
+        visible = [] if self.device == "cpu" else gpus_of_one_kind()
         for worker in range(self.workers):
             gpus.put(visible[worker % len(visible)] if visible else None)
         begin: Any = (sent, torch.get_num_threads(), self.workers, alive, gpus)

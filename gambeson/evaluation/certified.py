@@ -65,7 +65,8 @@ def certified(
     units, finds out which of them each image certifies with as few draws as that takes; "customary" is the grid of the
     data set's literature, without what so many draws cannot certify. draws, select_draws: noisy copies that bound (for
     a grid: at most) and that pick the class, n and n0. alpha: the failure probability of each image's certificates,
-    over everything that is claimed of it. For a grid, price: the draws that one more certified radius is worth (None:
+    over everything that is claimed of it; full precision makes two claims, one-sided and two-sided radii, 1.5 alpha for
+    both. For a grid, price: the draws that one more certified radius is worth (None:
     5e6); rule: "group_sequential" or "beta_mixture", see `gambeson.stats.plan` (None: the one that fits the form);
     stop_wrong: images whose selected class is wrong are not certified; table_error: instead of a price, the share of
     the images that may stay undecided in a cell of the table of certified accuracy, draws going where they change it
@@ -87,7 +88,7 @@ def certified(
     settings = settings_of(smoothed, found, data.images[0].numel())
     tried = partial(pilot, smoothed, data, draws=found.settings["draws"], select_draws=found.settings["select_draws"])
     tried = partial(tried, plan=found.table or found.plan, stop_wrong=stop_wrong)
-    judge, company = Judge(smoothed, found.begin), procedures.COMPANY
+    judge, company = Judge(smoothed, found.begin), procedures.company(smoothed.base.form.batch)
     return Evaluation("certified", settings, data, 1, judge, flags, tried, found.table, company)
 
 

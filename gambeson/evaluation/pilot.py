@@ -20,16 +20,24 @@ SECONDS, SHARE = 2.0, 1e-3  # the longer of these: a grid takes about a tenth of
 
 @dataclass(frozen=True)
 class Estimate:
-    """So many `images` are left, at so many `draws` each (selection included), `rate` a second in one process."""
+    """So many `images` are left, at so many `draws` each (selection included), of which `made` are there already, by
+    all images together; `rate` a second in one process.
+    """
 
     images: int
     draws: float
     rate: float
+    made: int = 0
+
+    @property
+    def left(self) -> float:
+        """Draws."""
+        return max(self.images * self.draws - self.made, 0.0)
 
     @property
     def seconds(self) -> float:
         """In one process."""
-        return self.images * self.draws / self.rate
+        return self.left / self.rate
 
 
 def pilot(

@@ -67,7 +67,7 @@ class Evaluation:
             return
         queue = Queue(self.data, self.company, partial)
         if self.table is None:
-            finished = self._finished(done, engine, queue, keep)
+            finished = self._finished(done, engine, queue, keep, tell)
         else:
             radii = self.settings["budget"]["radii"]
             finished = in_rounds(queue, self.judge, self.table, radii, engine, keep, tell)
@@ -78,7 +78,7 @@ class Evaluation:
                 yield {**about, **fields, "seconds": round(queue.seconds[row], 6)}
 
     def _finished(
-        self, done: frozenset[int] | set[int], engine: Engine, queue: Queue, keep: Keep
+        self, done: frozenset[int] | set[int], engine: Engine, queue: Queue, keep: Keep, tell: Tell
     ) -> Iterator[tuple[int, Fields]]:
         """Every row of every batch that is not done, as it is finished."""
         indices = self.data.indices.tolist()
@@ -91,6 +91,8 @@ class Evaluation:
             for row, fields in finished.items():
                 queue.answers[row] = {}  # many, and their record has all that is wanted of them
                 yield row, fields
+            if queue.draws:
+                tell("", draws=queue.draws)
         queue.nothing_left()
 
 

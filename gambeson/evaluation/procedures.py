@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Any
 
 from torch import Tensor
 
+from gambeson.bursts import BLOCK
 from gambeson.certificates.customary import PUBLISHED, customary
 from gambeson.data import Dataset
 from gambeson.errors import UserError
@@ -21,7 +23,7 @@ from gambeson.smoothed.procedure import Procedure
 from gambeson.smoothed.soft_fixed import largest_soft_radii, soft_fixed
 from gambeson.stats import Plan, Table, attainable, score_bins, table
 
-COMPANY = 32  # images whose draws share calls, at most: where there are many for each worker
+COMPANY = 32
 Begin = Callable[[Tensor, int, int | None], Procedure]  # pixels, label, the look up to which it goes
 
 
@@ -33,6 +35,13 @@ class Road:
     settings: dict[str, Any]  # budget, select_draws, draws, alpha, max_radius
     plan: Plan | None = None  # by which draws can be foretold
     table: Table | None = None
+
+
+def company(batch: int) -> int:
+    """How many images share calls of so many rows, at most, where there are many for each worker: enough that 100 draws
+    of each fill two calls, one of which is drawn while the other is at the model.
+    """
+    return max(COMPANY, ceil(2 * batch / BLOCK))
 
 
 def every_copy(smoothed: Smoothed) -> Road:

@@ -12,8 +12,8 @@ from gambeson.evaluation.procedures import Road, customary_radii, every_copy, fu
 from gambeson.smoothed.budgets import certify_budget
 from gambeson.smoothed.grid_plan import rule_for
 from gambeson.smoothed.hard import Smoothed
+from gambeson.stats import PRICE
 
-PRICE = 5e6
 Radii = Sequence[float] | Literal["customary"]
 
 
@@ -32,8 +32,6 @@ def road(
     table_error: float | None = None,
 ) -> Road:
     """Arguments as `gambeson.certified`; raises UserError for what contradicts itself, or certifies nothing."""
-    certify_budget(draws, select_draws, alpha)
-    smoothed.fills_rows(draws, alpha)
     if smoothing not in ("hard", "soft"):
         raise UserError(f"smoothing is {smoothing!r}; it must be hard (votes) or soft (mean scores)")
     values, same = data.images.shape[1:].numel(), {"select_draws": select_draws, "draws": draws, "alpha": alpha}
@@ -44,6 +42,8 @@ def road(
         name = smoothed.noise.noise.name
         _leave_out(own, f"every noisy copy of {name} is counted, and its radii are exact")
         return every_copy(smoothed)
+    certify_budget(draws, select_draws, alpha)
+    smoothed.fills_rows(draws, alpha)
     if smoothing == "soft":
         _leave_out(own | {"radii": radii is not None}, "soft smoothing is certified with a fixed number of draws")
         return soft(smoothed, values, same)

@@ -78,7 +78,7 @@ def on_fresh_noise(
         rejected += [] if stands else [record["index"]]
     claims = sum(any(radius > 0 for radius in record["radii"].values()) for record in records)
     false = 1.5 * alpha if any(record["p_upper_two_sided"] is not None for record in records) else alpha
-    allowed = int(binom.isf(level, number, 0.0 if exact else false + 2 * beta / number))
+    allowed = int(binom.isf(level, number, 0.0 if exact else min(1.0, false + 2 * beta / number)))
     return Verdict(len(records), claims, len(rejected), allowed, draws, beta, level, fresh.seed), rejected
 
 

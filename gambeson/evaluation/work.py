@@ -20,7 +20,7 @@ from gambeson.smoothed.company import Answers
 
 Fields = dict[str, Any]  # of a record
 Keep = Callable[[dict[str, Any]], None]  # told what was counted of images that are not finished, slice by slice
-Tell = Callable[..., None]  # told in words how it goes, and draws=n: those so far
+Tell = Callable[..., None]  # told in words how it goes, if it can be said, and draws=n: those since it began
 Found = tuple[Sequence[Fields | None], Sequence[Answers]]  # what a judge makes of each image: None if it is unfinished
 
 

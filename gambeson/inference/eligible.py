@@ -7,6 +7,8 @@ certificate would be true of a function that nobody meant: folding drops forward
 bfloat16 has few digits.
 """
 
+from math import gcd
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ from gambeson.models.modes import device_of
 # How far logits may be from the model's own, as a share of their spread. Rounding moves a number by 2^-8 of itself at
 # most in bfloat16, and by 2^-11 in TF32, in which GPUs compute float32 convolutions. The roundings of all layers add up
 # like independent errors, to a few of these in deep networks; 16 leave room for networks that magnify them.
+CACHE_LINE = 64  # bytes: kernels are chosen by where in one their images begin, if at all
 ALLOWED: dict[Dtype, float] = {"bfloat16": 16 * 2.0**-8, "float32": 16 * 2.0**-11}
 
 
@@ -84,12 +87,13 @@ def positions_are_alike(served: Served, images: Tensor) -> bool:
 
 def calls_are_alike(served: Served, images: Tensor) -> bool:
     """Whether a call's logits are bit-identical wherever in memory its images begin: sampling fills several calls'
-    images at once, and they are parts of it.
+    images at once, and they are parts of it. All places within a cache line that calls can begin at are tried.
     """
     batch = served.form.batch
-    calls = served.form.zeros(tuple(images.shape[1:]), 3)
     one = images[torch.arange(batch, device=images.device) % len(images)]
     expected = served(one)
+    size = one[0].numel() * batch * served.form.zeros(tuple(images.shape[1:]), 0).element_size()
+    calls = served.form.zeros(tuple(images.shape[1:]), max(3, CACHE_LINE // gcd(CACHE_LINE, size)))
     for at in range(0, len(calls), batch):
         calls[at : at + batch].copy_(one)
         if not torch.equal(served(calls[at : at + batch]), expected):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from threading import RLock
 from typing import Any, Literal, get_args
 
 import torch
@@ -15,6 +16,7 @@ from gambeson.machine import DEVICES
 Dtype = Literal["float32", "bfloat16"]
 Memory = Literal["contiguous", "channels_last"]
 MAX_BATCH = 2**16
+_ALONE = RLock()
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,19 @@ class Form:
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
-        """While the form is used, by one thread of the program: as many threads as it has, no autocast, and torch's
-        switches as torch has them. Logits depend on all of these.
+        """While the form is used: as many threads as it has, no autocast, and torch's switches as torch has them.
+        Logits depend on all of these, which are the whole program's: its other threads wait with their forms.
         """
-        before = torch.get_num_threads()
-        if before != self.threads:
-            torch.set_num_threads(self.threads)
-        try:
-            with as_torch_has_them(self.device):
-                yield
-        finally:
+        with _ALONE:
+            before = torch.get_num_threads()
             if before != self.threads:
-                torch.set_num_threads(before)
+                torch.set_num_threads(self.threads)
+            try:
+                with as_torch_has_them(self.device):
+                    yield
+            finally:
+                if before != self.threads:
+                    torch.set_num_threads(before)
 
     @property
     def layout(self) -> torch.memory_format:

@@ -22,6 +22,9 @@ SWITCHES: tuple[tuple[Any, str, Any], ...] = (
     (backends.cudnn.rnn, "fp32_precision", "tf32"),
     (backends.cudnn, "benchmark", False),  # algorithms chosen by timing
     (backends.cudnn, "deterministic", False),
+    (backends.cudnn, "enabled", True),
+    (backends.mkldnn, "enabled", True),
+    (backends.cuda.matmul, "allow_bf16_reduced_precision_reduction", True),
 )
 
 

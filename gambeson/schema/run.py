@@ -57,6 +57,7 @@ class FoundForm(Strict):
 
     form: Form
     draws: float | None = None
+    asked: dict[str, Any] | None = None  # what was wished: a batch that does not fit is halved, and still asked for
     machine: dict[str, Any]
     tried: list[dict[str, Any]]
 

@@ -29,9 +29,10 @@ from gambeson.smoothed.grid import grid
 from gambeson.smoothed.grid_plan import grid_plan
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.kept import certified_as, kept_model, trained_noise
-from gambeson.smoothed.procedure import ABSTAIN, Ask
+from gambeson.smoothed.procedure import ABSTAIN
 from gambeson.smoothed.serving import smooth
 from gambeson.smoothed.soft_fixed import soft_fixed
+from gambeson.stats import PRICE
 from gambeson.types import Classifier
 
 
@@ -139,9 +140,8 @@ class SmoothedClassifier:
         if smoothed.noise.states is None:
             predict_budget(draws, alpha, prefix="")
         smoothed.fills_rows(draws, alpha)
-        ask = Ask("predict", 0, smoothed.draws(draws))
-        found = smoothed.answers(images, [_name(smoothed, image) for image in images], ask)
-        return np.array([smoothed.decide(one, alpha, images[0].numel()) for one in found], dtype=np.int64)
+        found = smoothed.predict_all(images, [_name(smoothed, image) for image in images], draws=draws, alpha=alpha)
+        return np.array([answer for answer, _ in found], dtype=np.int64)
 
     def certify(
         self,
@@ -151,7 +151,7 @@ class SmoothedClassifier:
         draws: int = 100_000,
         select_draws: int = 100,
         alpha: float = 0.001,
-        price: float = 5e6,
+        price: float = PRICE,
         rule: str | None = None,
     ) -> Certification:
         """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision, rule None: the

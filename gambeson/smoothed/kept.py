@@ -43,7 +43,9 @@ def certified_as(run: Run, noise: str, smoothing: str, device: str | None) -> tu
     not the same here: then the answers are those of the same classifier up to the last bits of its logits.
     """
     records = run.recorded()
-    about = [one for one in run.evaluations("certified") if one["settings"]["noise"] == noise and records[one["id"]]]
+    about = [
+        one for one in run.evaluations("certified") if one["settings"].get("noise") == noise and records[one["id"]]
+    ]
     known = [one for one in about if one["settings"].get("smoothing", "hard") == smoothing]
     if not known:
         how = {"hard": "the vote", "soft": "the mean score"}

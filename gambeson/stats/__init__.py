@@ -2,7 +2,7 @@
 
 from . import beta_mixture, betting, group_sequential, score_bins
 from .accuracy import Accuracy, accuracy
-from .adaptive import RULES, Plan, attainable, plan
+from .adaptive import PRICE, RULES, Plan, attainable, plan
 from .clopper_pearson import lower, two_sided, upper
 from .empirical_bernstein import empirical_bernstein
 from .expected import expected_draws
@@ -15,6 +15,7 @@ from .table import Standing, Table, table
 from .test_set import whole_test_set
 
 __all__ = [
+    "PRICE",
     "RULES",
     "Accuracy",
     "Forecast",

@@ -13,6 +13,7 @@ from ._counts import fraction
 from .futility import worth
 from .looks import looks as schedule
 
+PRICE = 5e6  # draws that one more certified radius is worth, unless said otherwise
 Limits = Callable[[float, Sequence[int], float], NDArray[np.int64]]  # threshold, looks, alpha -> the most misses
 RULES: dict[str, Limits] = {"group_sequential": group_sequential.limits, "beta_mixture": beta_mixture.limits}
 
@@ -47,7 +48,7 @@ def plan(
     *,
     alpha: float,
     cap: int = 100_000,
-    price: float | None = 5e6,
+    price: float | None = PRICE,
     rule: str = "group_sequential",
     looks: Sequence[int] | None = None,
 ) -> Plan:

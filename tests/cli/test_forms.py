@@ -175,6 +175,21 @@ def test_a_form_that_no_longer_fits_is_halved_for_good_before_anything_is_record
     assert kept["form"]["batch"] == 50
 
 
+def test_a_batch_that_does_not_fit_is_asked_for_again(gambeson, run, clock, memory_for) -> None:
+    """The same command goes on in the form that did fit, and looks for no other."""
+    clock("float32")
+    memory_for(60)
+    words = ("certify", run, *WORDS, "--batch", 100)
+    assert gambeson(*words).status == 0
+    before = (run / "forms.json").read_bytes()
+    (kept,) = json.loads(before)["forms"]
+    assert (kept["form"]["batch"], kept["asked"]["batch"]) == (50, 100)
+    done = gambeson(*words)
+    assert done.status == 0, done.err
+    assert (run / "forms.json").read_bytes() == before
+    assert len(Run.open(run).evaluations("certified")) == 1
+
+
 def test_memory_that_runs_out_before_anything_is_counted_halves_the_form_too(gambeson, run, clock, memory_for) -> None:
     """In the very last call of all: the images are judged together, and none is finished."""
     clock("float32")

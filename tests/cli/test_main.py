@@ -195,7 +195,7 @@ def test_memory_that_runs_out_keeps_what_is_recorded(gambeson, run, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr("gambeson.cli.certify.engine_for", lambda *wished: short)
-        patch.setattr("gambeson.evaluation.procedures.COMPANY", 1)
+        patch.setattr("gambeson.evaluation.procedures.company", lambda batch: 1)
         done = gambeson(*words)
     assert done.status == 1
     assert "error: CUDA out of memory; what is recorded is kept: free memory" in done.err

@@ -64,6 +64,15 @@ def test_radii_come_with_the_answers(gambeson, run, photos) -> None:
     assert all(float(row[2]) < float(row[3]) < 0.1 for row in rows)
 
 
+@pytest.mark.parametrize("words", [("--smoothing", "soft"), ("--noise", "splitting:0.1")])
+def test_radii_that_cost_nothing_more_come_by_themselves(gambeson, run, photos, words) -> None:
+    done = gambeson("predict", *sorted(photos.iterdir())[:2], "--model", run, "--draws", 300, *words)
+    assert done.status == 0, done.err
+    head, *rows = [line.split("\t") for line in done.out.splitlines()]
+    assert head == ["picture", "class", "radius", "radius_on_lattice"]
+    assert [len(row) for row in rows] == [4, 4]
+
+
 def test_mistakes_are_named(gambeson, run, photos, tmp_path) -> None:
     Image.new("L", (9, 9)).save(tmp_path / "large.png")
     (tmp_path / "none.png").write_text("no picture")

@@ -69,6 +69,13 @@ def test_before_anything_is_done_nothing_is_said_of_its_rate(capsys, clock) -> N
     assert capsys.readouterr().err == "certify: 0/9, 500 draws/s, round 2\n"
 
 
+def test_the_time_left_is_told_by_draws_until_something_is_done(capsys, clock) -> None:
+    with progress.progress("certify", 9, draws=20_000) as tick:
+        clock[0] = 10.0
+        tick(0, draws=5_000)
+    assert capsys.readouterr().err == "certify: 0/9, 500 draws/s, about 0:00:30 left\n"
+
+
 @pytest.mark.parametrize(
     ("completed", "note", "state"),
     [

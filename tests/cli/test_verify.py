@@ -306,3 +306,39 @@ def test_what_cannot_be_verified_is_said(gambeson, run) -> None:
     done = gambeson("verify", run / "model.safetensors", "--data", "digits")
     assert (done.status, "is not a run folder" in done.err) == (2, True)
     assert gambeson("verify", run, "--images", 0).status == 2
+
+
+def test_levels_that_the_report_would_go_by_are_those_of_the_data(gambeson, run) -> None:
+    assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
+    rewrite(run, lambda evaluation: evaluation["data"].update(levels=None))
+    rewrite(run, lambda evaluation: None, re.findall(r"they give (certified-\w+)", verified(gambeson, run))[0])
+    assert "the levels of digits are 16, and the evaluation says None" in verified(gambeson, run)
+
+
+def test_a_record_twice_or_impossible_does_not_stand(gambeson, run) -> None:
+    assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
+    lines = (run / "records.jsonl").read_text().splitlines(keepends=True)
+    for more in (lines[-1], re.sub('"p_lower":[^,]*', '"p_lower":1.2', lines[-1]).replace('"index":', '"index":9')):
+        (run / "records.jsonl").write_text("".join([*lines, more]))
+        assert "do not stand" in verified(gambeson, run)
+
+
+def test_what_cannot_be_judged_is_no_obstacle_to_the_rest(gambeson, run) -> None:
+    for words in (FIXED, (*FIXED, "--split", "validation"), (*FIXED, "--seed", 1)):
+        assert gambeson("certify", run, *CERTIFY, *words).status == 0
+    (run / "recipe.toml").unlink()  # of the images that were held out nothing is known any more
+    last = sorted((run / "evaluations").glob("certified-*.json"))[-1]
+    one = json.loads(last.read_text())
+    del one["settings"]["noise"]
+    last.write_text(json.dumps(one))
+    done = gambeson("verify", run, *VERIFY)
+    assert (done.status, "Traceback" in done.err) == (1, False), done.err
+    stands = [verdict["stands"] for verdict in json.loads((run / "verified.json").read_text())["verified"]]
+    assert sorted(stands, key=str) == ([False, None, True] if one["data"]["split"] == "test" else [False, True, True])
+
+
+def test_alpha_may_be_large_and_a_seed_not_negative(gambeson, run) -> None:
+    assert gambeson("certify", run, *CERTIFY, *FIXED, "--alpha", 0.7).status == 0
+    assert gambeson("verify", run, *VERIFY).status == 0
+    done = gambeson("verify", run, "--seed", -1)
+    assert (done.status, "--seed is -1; it must be at least 0" in done.err) == (2, True)

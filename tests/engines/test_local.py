@@ -239,3 +239,8 @@ def test_workers_are_put_on_gpus_of_one_kind(monkeypatch: pytest.MonkeyPatch, na
     if named is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
     assert machine.gpus_of_one_kind() == expected
+
+
+def test_a_model_on_the_cpu_starts_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gambeson.engines.local.gpus_of_one_kind", lambda: pytest.fail("CUDA was started"))
+    assert squares(Local(1, device="cpu")(Squares(), batches())) == EXPECTED

@@ -69,7 +69,7 @@ def test_neither_workers_nor_slices_change_a_record(trained, without_seconds) ->
 
 def test_company_changes_nothing_and_the_error_does(trained, without_seconds, monkeypatch) -> None:
     expected = without_seconds(evaluation(trained, 20))
-    monkeypatch.setattr(procedures, "COMPANY", 3)
+    monkeypatch.setattr(procedures, "company", lambda batch: 3)
     assert without_seconds(evaluation(trained, 20)) == expected
     wide = without_seconds(evaluation(trained, 20, 0.3))
     assert sum(r["draws"] for r in wide) < sum(r["draws"] for r in expected)

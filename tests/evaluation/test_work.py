@@ -146,7 +146,7 @@ def among(workers: int, seed: int) -> Engine:
 def test_neither_workers_nor_company_change_a_record(trained, without_seconds, kind, monkeypatch) -> None:
     expected = without_seconds(evaluation(trained, kind, 12))
     for workers, company in ((1, 1), (3, 5), (20, 32)):
-        monkeypatch.setattr("gambeson.evaluation.procedures.COMPANY", company)
+        monkeypatch.setattr("gambeson.evaluation.procedures.company", lambda batch, most=company: most)
         slices: list[dict] = []
         found = list(evaluation(trained, kind, 12).records(engine=among(workers, company), keep=slices.append))
         assert by_index(without_seconds(found)) == expected

@@ -251,6 +251,7 @@ with torch.autocast("cpu", torch.bfloat16):
     assert torch.is_autocast_enabled("cpu")
 test_served.{setting}()
 torch.backends.cudnn.benchmark = True
+torch.backends.mkldnn.enabled = False
 torch.set_num_threads(torch.get_num_threads() + 1)
 before = state()
 assert torch.equal(served(images), expected)
