@@ -85,13 +85,14 @@ def steps_span_the_ball(run: Run) -> Check:
 
 def _iterated(run: Run) -> list[dict[str, Any]]:
     attacks = (e["settings"] for e in run.evaluations("attacked"))
-    return [settings for settings in attacks if settings["eps"] > 0 and settings["attack"] != "fgsm"]
+    return [settings for settings in attacks if settings["attack"] == "pgd" and settings["eps"] > 0]
 
 
 def _by_eps(run: Run) -> dict[str, list[dict[str, Any]]]:
     """Finished evaluations of the same attack on the same images, step size apart, ordered by eps."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for evaluation in sorted(run.evaluations("attacked"), key=lambda e: e["settings"]["eps"]):
+    in_balls = [e for e in run.evaluations("attacked") if e["settings"]["eps"] is not None]
+    for evaluation in sorted(in_balls, key=lambda e: e["settings"]["eps"]):
         if len(run.records(evaluation["id"])) < evaluation["examples"]:
             continue
         settings = {k: v for k, v in evaluation["settings"].items() if k not in ("eps", "step_size")}

@@ -19,6 +19,7 @@ from gambeson.data import Dataset, load
 from gambeson.errors import RunError, UserError
 from gambeson.evaluation.plan import inspect
 from gambeson.machine import usable
+from gambeson.models.modes import device_of
 from gambeson.records import Run
 
 
@@ -192,6 +193,13 @@ def trained(run: Run, factory: str | None, weights: Path | None, mean: str | Non
             f"now {found[:12]}): its records would be about two models; restore it, or use another folder"
         )
     return model
+
+
+def other_model(target: Target, named: str) -> nn.Module:
+    """Another model for the same data, of a run folder, a weights file or a factory of the user's."""
+    path = Path(named)
+    model = trained(Run.open(path), None, None, None, None) if path.is_dir() else _given(named, None, None, None)
+    return model.to(device_of(target.model)).eval()
 
 
 def _given(target: str, weights: Path | None, mean: str | None, std: str | None) -> nn.Module:

@@ -30,6 +30,8 @@ class AttackedRecord(Record):
     distance: float
     distances: dict[Literal["l1", "l2", "linf"], float] | None = None  # in every norm; older records lack them
     target: int | None
+    broken_by: str | None = None  # of a suite: the member whose image this is, null where all of them failed
+    reason: str | None = None  # of an attack for the smallest perturbation: why there is none
 
 
 class CertifiedRecord(Record):
