@@ -19,8 +19,8 @@ from gambeson.models.modes import device_of
 # How far logits may be from the model's own, as a share of their spread. Rounding moves a number by 2^-8 of itself at
 # most in bfloat16, and by 2^-11 in TF32, in which GPUs compute float32 convolutions. The roundings of all layers add up
 # like independent errors, to a few of these in deep networks; 16 leave room for networks that magnify them.
-CACHE_LINE = 64  # bytes: kernels are chosen by where in one their images begin, if at all
 ALLOWED: dict[Dtype, float] = {"bfloat16": 16 * 2.0**-8, "float32": 16 * 2.0**-11}
+CACHE_LINE = 64  # bytes: kernels are chosen by where in one their images begin, if at all
 
 
 def refusal(served: Served, images: Tensor) -> str | None:

@@ -208,11 +208,15 @@ def test_no_weaker_than_foolbox(trained):
     }
     for norm, attack in peers.items():
         for eps in {"linf": (0.04, 0.08), "l2": (0.3, 0.6), "l1": (1.5, 3.0)}[norm]:
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                theirs = attack(model, trained.x, trained.y, epsilons=eps)[2].float().mean()
-            ours = pgd(trained.net, trained.x, trained.y, ball=Ball(norm, eps), steps=20).success.float().mean()
-            assert ours >= theirs - 0.02, (norm, eps, ours, theirs)  # two images: both start at random
+            theirs, ours = 0.0, 0.0
+            for start in range(5):  # both start at random, and one start is worth two images
+                with torch.random.fork_rng():
+                    torch.manual_seed(start)
+                    theirs += attack(model, trained.x, trained.y, epsilons=eps)[2].float().mean().item() / 5
+                keys = range(120 * start, 120 * (start + 1))
+                found = pgd(trained.net, trained.x, trained.y, ball=Ball(norm, eps), steps=20, keys=keys)
+                ours += found.success.float().mean().item() / 5
+            assert ours >= theirs - 0.01, (norm, eps, ours, theirs)
 
 
 def test_misclassified_images_come_back_untouched(trained):
