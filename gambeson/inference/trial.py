@@ -26,7 +26,7 @@ GAIN = 1.05  # what differs less is taken for noise
 MOST_ROWS = 8192  # of a call: to a model that takes next to no time any doubling is a gain, until the memory is full
 TRIAL_FROM = 10.0  # seconds of work ahead in the plain form, below which no other is tried
 PROCESSES_FROM = 30.0  # seconds of work ahead in one process, from which starting others pays
-COMPILE_FROM = 600.0  # seconds of work ahead from which compiling for some 10 to 30, here and in workers, may pay
+COMPILE_FROM = 120.0  # seconds of work ahead from which compiling for some 10 to 30, here and in workers, may pay
 
 
 @dataclass(frozen=True)
