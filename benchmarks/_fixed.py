@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, hypergeom, norm
+from scipy.special import gammaln
+from scipy.stats import beta, norm
 
 from gambeson import data, models
 from gambeson.allocator import keep_freed_memory
@@ -53,17 +54,35 @@ class Limits(NamedTuple):
     missed: NDArray[np.int64]
 
 
+def hypergeometric(draws: int, good: int, seen: int) -> NDArray[np.float64]:
+    """P(so many of the first `seen` draws are among the `good` ones of all) for 0 .. seen; scipy's takes minutes."""
+    logs = log_factorials(draws)
+
+    def choose(n: int, k: NDArray[np.int64]) -> NDArray[np.float64]:
+        """log (n over k); -inf where there is no way."""
+        possible = (k >= 0) & (k <= n)
+        k = np.where(possible, k, 0)
+        return np.where(possible, logs[n] - logs[k] - logs[n - k], -np.inf)
+
+    hits = np.arange(seen + 1)
+    return np.exp(choose(good, hits) + choose(draws - good, seen - hits) - choose(draws, np.array(seen)))
+
+
+@lru_cache(maxsize=1)
+def log_factorials(most: int) -> NDArray[np.float64]:
+    return gammaln(np.arange(most + 1) + 1.0)
+
+
 @lru_cache
 def limits(least: tuple[int, ...], draws: int) -> list[Limits]:
     found = []
     for seen in looks(draws):
-        hits = np.arange(seen + 1)
         certified, missed = [], []
         for needed in least:
             # If one hit too few were among all draws, so many would be seen with probability ERROR at most.
-            as_many = np.cumsum(hypergeom.pmf(hits[::-1], draws, needed - 1, seen))
+            as_many = np.cumsum(hypergeometric(draws, needed - 1, seen)[::-1])
             certified.append(seen + 1 - np.searchsorted(as_many, ERROR, "right"))
-            as_few = np.cumsum(hypergeom.pmf(hits, draws, min(needed, draws), seen))
+            as_few = np.cumsum(hypergeometric(draws, min(needed, draws), seen))
             missed.append(seen if needed > draws else np.searchsorted(as_few, ERROR, "right") - 1)
         found.append(Limits(seen, np.array(certified), np.array(missed)))
     return found
