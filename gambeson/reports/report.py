@@ -13,6 +13,8 @@ from gambeson.reports.sections.bounds import bounds
 from gambeson.reports.sections.certified import certified
 from gambeson.reports.sections.checks import checks
 from gambeson.reports.sections.cost import cost
+from gambeson.reports.sections.diagnosed import diagnosed
+from gambeson.reports.sections.distortion import distortion
 from gambeson.reports.sections.gallery import gallery
 from gambeson.reports.sections.overview import overview
 from gambeson.reports.sections.pairs import pairs
@@ -26,7 +28,21 @@ from gambeson.reports.summary import summary
 from gambeson.reports.writers import to_csv, to_latex, to_markdown
 
 SECTIONS: tuple[Callable[[Sequence[Source]], Section | None], ...] = (
-    *(overview, certified, reductions, two_by_two, attacked, gallery, pairs, checks, cost, bounds, published),
+    *(
+        overview,
+        certified,
+        reductions,
+        two_by_two,
+        attacked,
+        distortion,
+        gallery,
+        pairs,
+        checks,
+        diagnosed,
+        cost,
+        bounds,
+        published,
+    ),
     *(reading, provenance),
 )
 

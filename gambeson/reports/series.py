@@ -76,6 +76,19 @@ class Attacked:
 
 
 @dataclass(frozen=True, eq=False)
+class Diagnosed:
+    """Why attacks fail on one run, in one ball; NaN where an image held out, or a model has no gradient."""
+
+    images: Images  # answers on the clean images
+    evaluation: str
+    settings: dict[str, Any]
+    after_steps: Array  # float64 (N,), how many steps it took
+    after_restarts: Array  # float64 (N,), how many random starts
+    gamma: Array  # float64 (N,), how far the loss is from linear in the ball
+    loss: Array  # float64 (N,), at the image
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """A run or a log: everything that the report knows about one model."""
 
@@ -86,6 +99,7 @@ class Source:
     clean: tuple[Images, ...] = ()
     certified: tuple[Certified, ...] = ()
     attacked: tuple[Attacked, ...] = ()
+    diagnosed: tuple[Diagnosed, ...] = ()
     checks: tuple[dict[str, Any], ...] = ()
     cost: dict[str, Any] | None = None
     commands: tuple[str, ...] = ()

@@ -1,0 +1,33 @@
+"""How many images may show a sign before a check doubts: shares that honest models stay below."""
+
+from scipy.stats import binom
+
+IMAGES = 200  # fewer say too little
+FALSE_ALARM = 1e-3  # how often a check doubts a model whose images show its sign with just the allowed probability
+
+ALLOWED = {
+    "one_step_not_better": 0.01,
+    "black_box_not_better": 0.01,
+    "random_noise_finds_nothing": 0.005,
+    "unlimited_attack_succeeds": 0.01,
+    "success_grows_with_eps": 0.01,
+    "gradients_available": 0.01,
+    "predictions_stable": 0.05,
+    "no_silent_success": 0.05,
+    "optimisation_complete": 0.05,
+    "attacks_transfer": 0.01,
+    "steps_converged": 0.005,
+    "restarts_converged": 0.005,
+    "survives_rounding": 0.05,
+}
+UNSTABLE = 0.1  # the margin's relative change over small random moves (Pintor et al. 2022)
+INCOMPLETE = 0.05  # of the whole gain, what the last ten steps brought (Pintor et al. 2022, their code)
+
+
+def limit(check: str, images: int) -> int:
+    """The largest count of `images` that passes: more are seen with probability `FALSE_ALARM` at most.
+
+    >>> limit("black_box_not_better", 200), limit("steps_converged", 1000)
+    (8, 13)
+    """
+    return int(binom.isf(FALSE_ALARM, images, ALLOWED[check]))
