@@ -78,14 +78,14 @@ def ahead(
     It is drawn while the model is busy, by the cores that the model leaves free: sharing one of its own would make all
     the others wait for it. apart: no two requests are in one call, and draw j is in row j mod batch.
     """
-    free = cores() - (form.threads if form.device == "cpu" else 0)
+    free = min(cores() - (form.threads if form.device == "cpu" else 0), MOST_THREADS)
     rows, one_call = calls * form.batch, form.batch if apart else None
     if free < 1:
         bursts = _bursts(requests, noise, rows, one_call, _drawn)
         yield lambda: partial(next, bursts, None)
         return
-    with ThreadPoolExecutor(min(free, MOST_THREADS)) as drawing, ThreadPoolExecutor(1) as thread:
-        bursts = _bursts(requests, noise, rows, one_call, partial(_drawn_by, drawing, min(free, MOST_THREADS)))
+    with ThreadPoolExecutor(free) as drawing, ThreadPoolExecutor(1) as thread:
+        bursts = _bursts(requests, noise, rows, one_call, partial(_drawn_by, drawing, free))
         yield lambda: thread.submit(next, bursts, None).result
 
 

@@ -15,13 +15,15 @@ def what_is_left(target: "Target", evaluation: "Evaluation", name: str) -> "Esti
 
     done = {record["index"] for record in target.run.records(name)}
     found = evaluation.pilot([row for row, index in enumerate(target.data.indices.tolist()) if index not in done])
+    if found is None:
+        return None
     counted = {
         (image["index"], image["stage"], image["first"]): image["draws"]
         for one in Partial(target.run.path / "partial.jsonl", name).read()
         for image in one["images"]
         if image["index"] not in done
     }
-    return found and replace(found, made=sum(counted.values()))
+    return replace(found, made=sum(counted.values()))
 
 
 def in_words(found: "Estimate", processes: int = 1, adaptive: bool = True) -> str:
