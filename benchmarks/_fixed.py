@@ -14,7 +14,6 @@ import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
-from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -130,8 +129,11 @@ def main() -> None:
     left = [row for row, index in enumerate(part.indices.tolist()) if index not in done]
     parts = [left[at : at + COMPANY] for at in range(0, len(left), COMPANY)]
     spawned = get_context("spawn")  # torch and its threads do not survive a fork
-    with kept.open("w") as file, ProcessPoolExecutor(ask["processes"], spawned) as workers:
-        for found in chain([list(done.values())], workers.map(partial(images, ask), parts)):
+    whole = kept.with_suffix(".tmp")
+    whole.write_text("".join(line + "\n" for line in lines))  # a torn line is left out
+    whole.replace(kept)
+    with kept.open("a") as file, ProcessPoolExecutor(ask["processes"], spawned) as workers:
+        for found in workers.map(partial(images, ask), parts):
             file.write("".join(json.dumps(line) + "\n" for line in found))
             file.flush()
             done |= {line["index"]: line for line in found}

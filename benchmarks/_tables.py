@@ -12,7 +12,7 @@ LABELS = {"published": "the published procedure", "art": "adversarial-robustness
 WITH, WITHOUT = "grid", "grid float32"
 TOLERANCE = 0.002  # of a cell of the table: one image of 500
 STEPS = {
-    "loop": "sampling loop, same form",
+    "loop": "sampling loop, same form but for folded batch norm",
     "form": "inference form in float32",
     "bf16": "bf16",
     "processes": "processes, not threads; the form of the grid",

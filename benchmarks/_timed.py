@@ -13,7 +13,7 @@ from typing import NamedTuple
 class Timed(NamedTuple):
     output: str
     seconds: float
-    peak_megabytes: int  # resident; what several processes share is counted in each
+    peak_megabytes: int  # resident, every process's own peak added up: an upper bound where they took turns
 
 
 def timed(command: list[str]) -> Timed:

@@ -33,7 +33,7 @@ from gambeson.schema import (
 )  # fmt: skip
 
 SCHEMA = 1
-ABOUT_A_MODEL = ("records.jsonl", "partial.jsonl", "evaluations", "forms.json")
+ABOUT_A_MODEL = ("model.safetensors", "recipe.toml", "records.jsonl", "partial.jsonl", "evaluations", "forms.json")
 WHICH = ("model_hash", "shape", "classes", "dataset")  # of a header: what all records of a run are about
 
 
@@ -68,7 +68,7 @@ class Run:
                 return run
             if any((run.path / name).exists() for name in ABOUT_A_MODEL):
                 raise UserError(
-                    f"{path} holds records of another model (its weights, its normalisation) or data set "
+                    f"{path} is about another model (its weights, its normalisation) or data set "
                     f"({differing[0]} {before[differing[0]]!r}, now {header[differing[0]]!r}); choose another --out, "
                     "or delete the folder"
                 )

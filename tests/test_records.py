@@ -269,9 +269,17 @@ def test_another_models_records_are_refused(run: Run, field: str, value: Any) ->
     for lost in (None, "records.jsonl"):  # what was begun and counted would be gone on with
         if lost:
             (run.path / lost).unlink()
-        with pytest.raises(UserError, match=f"records of another model .*{field}"):
+        with pytest.raises(UserError, match=f"is about another model .*{field}"):
             Run.create(run.path, {**HEADER, field: value})
     assert run.header[field] == HEADER[field]
+
+
+@pytest.mark.parametrize("kept", ["model.safetensors", "recipe.toml"])
+def test_a_trained_model_keeps_its_header(run: Run, kept: str) -> None:
+    (run.path / kept).write_text("")
+    with pytest.raises(UserError, match=r"is about another model .*model_hash.*choose another --out"):
+        Run.create(run.path, {**HEADER, "model_hash": "other"})
+    assert run.header["model_hash"] == HEADER["model_hash"]
 
 
 @pytest.mark.parametrize(("field", "value"), [("model_hash", "n"), ("dataset", "other")])

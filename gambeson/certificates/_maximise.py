@@ -6,27 +6,23 @@ import numpy as np
 
 from ._inputs import Floats
 
-GOLDEN = (np.sqrt(5.0) - 1) / 2
+FINER = np.linspace(0, 1, 33)[:, None]
 
 
-def maximise(value: Callable[[Floats], Floats], grid: Floats, size: int, steps: int = 40) -> tuple[Floats, Floats]:
-    """(argument, value) of the best point found: a coarse grid, then golden section around its best point.
+def maximise(value: Callable[[Floats], Floats], grid: Floats, size: int, rounds: int = 6) -> tuple[Floats, Floats]:
+    """(argument, value) of the best point found: a grid, then ever finer ones between the best point's neighbours.
 
-    Every value tried is reached, so the answer is never above the true supremum.
+    `value` takes points (points, size) and gives as many values; few calls of it, as single radii are asked for one by
+    one. Every value tried is reached, so the answer is never above the true supremum.
     """
-    rows = np.stack([value(np.full(size, x)) for x in grid]) if size else np.zeros((len(grid), 0))
-    index = rows.argmax(0)
-    best_x, best = grid[index], rows[index, np.arange(size)]
-    low, high = grid[np.maximum(index - 1, 0)], grid[np.minimum(index + 1, len(grid) - 1)]
-    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    at_left, at_right = value(left), value(right)
-    for _ in range(steps):
-        rises = at_left < at_right
-        low, high = np.where(rises, left, low), np.where(rises, high, right)
-        fresh = np.where(rises, low + GOLDEN * (high - low), high - GOLDEN * (high - low))
-        at_fresh = value(fresh)
-        better = at_fresh > best
-        best_x, best = np.where(better, fresh, best_x), np.where(better, at_fresh, best)
-        left, right = np.where(rises, right, fresh), np.where(rises, fresh, left)
-        at_left, at_right = np.where(rises, at_right, at_fresh), np.where(rises, at_fresh, at_left)
+    points, every = np.broadcast_to(grid[:, None], (len(grid), size)), np.arange(size)
+    best_x, best = np.zeros(size), np.full(size, -np.inf)
+    for _ in range(1 + rounds):
+        values = value(points)
+        index = values.argmax(0)
+        better = values[index, every] > best
+        best_x = np.where(better, points[index, every], best_x)
+        best = np.where(better, values[index, every], best)
+        low, high = points[np.maximum(index - 1, 0), every], points[np.minimum(index + 1, len(points) - 1), every]
+        points = low + (high - low) * FINER
     return best_x, best

@@ -68,7 +68,7 @@ def renyi_l1(p_lower: ArrayLike, p_upper: ArrayLike | None = None, scale: ArrayL
         excess = np.exp(log_excess)
         return _shift(divergence_needed(top, other, excess), excess, steps=5)
 
-    log_excess, _ = maximise(shift, LOG_EXCESS, top.size, steps=30)
+    log_excess, _ = maximise(shift, LOG_EXCESS, top.size, rounds=5)
     excess = np.exp(log_excess)
     needed = divergence_needed(top, other, excess)
     inside = np.maximum(_shift(needed, excess, steps=40) * (1 - LOSS) - LOSS, 0.0)

@@ -13,6 +13,7 @@ from gambeson.allocator import keep_freed_memory
 from gambeson.cli import attack, certify, check, predict, prepare, publish, quickstart, verify
 from gambeson.errors import RunError, UserError, out_of_memory
 
+GO_ON = {"train", "attack", "certify", "quickstart"}  # commands that do not begin anew
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 app = typer.Typer(
@@ -94,7 +95,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _stopped(console: Console) -> None:
-    console.print("stopped; what is recorded is kept, and the same command goes on from there")
+    goes_on = ", and the same command goes on from there" * bool(GO_ON.intersection(sys.argv[1:2]))
+    console.print(f"stopped; what is recorded is kept{goes_on}")
 
 
 def _fail(console: Console, error: BaseException | str) -> None:

@@ -31,7 +31,7 @@ from gambeson.cli.options import (
     opened,
     wishes,
 )
-from gambeson.cli.outcome import one_sided, tell_certified
+from gambeson.cli.outcome import claims, one_sided, tell_certified
 from gambeson.cli.workers import can_begin, check_engine, engine_for, others, places, processes
 
 if TYPE_CHECKING:
@@ -177,8 +177,8 @@ def _watch(grid: list[float]) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
     def watch(line: dict[str, Any]) -> dict[str, Any]:
         nonlocal seen, certified
-        _, radius = one_sided(line["radii"])[0]
-        seen, certified = seen + 1, certified + (line["correct"] and radius >= at)
+        name, radius = one_sided(line["radii"])[0]
+        seen, certified = seen + 1, certified + (line["correct"] and claims(line, name) and radius >= at)
         return {"note": f"certified at {at:g}: {certified / seen:.3f}"}
 
     return watch

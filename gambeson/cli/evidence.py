@@ -12,7 +12,7 @@ from gambeson.cli.adversarial import form_here
 from gambeson.cli.recorded import machine_of
 from gambeson.cli.target import by_rule
 from gambeson.data import Dataset
-from gambeson.errors import RunError, UserError
+from gambeson.errors import RunError, UserError, first_line, out_of_memory
 from gambeson.evaluation.plan import inspect
 from gambeson.evaluation.replayed import replayer
 from gambeson.evaluation.smoothing import smooth
@@ -26,23 +26,37 @@ from gambeson.smoothed.hard import Smoothed
 
 def verdict_on(
     run: Run, model: nn.Module, evaluation: dict[str, Any], load: Callable[[str], Dataset], *, images: int,
-    draws: int, seed: int | None,
+    draws: int, seed: int | None, tell: Callable[[int], None],
 ) -> dict[str, Any]:  # fmt: skip
     """What verifying one evaluation gives, as it is recorded. stands: None where that cannot be said here; `why`:
-    why it does not stand, or cannot be told. load: a split of the data by its name.
+    why it does not stand, or cannot be told. load: a split of the data by its name. tell: how many images are judged.
+
+    Where memory runs out, calls of the model get half the rows: the test on fresh noise does not mind. Where every
+    noisy copy is counted, it does.
     """
-    try:
-        verdict = _judged(run, model, evaluation, load(evaluation["data"]["split"]), images, draws, seed)
-    except RunError as error:
-        verdict = {"stands": False, "why": str(error)}
-    except UserError as error:  # here: on another machine, or with other libraries, it may be verified
-        verdict = {"stands": None, "why": str(error)}
-    return {"evaluation": evaluation["id"], **verdict}
+    smaller = 1
+    while True:
+        try:
+            whole = load(evaluation["data"]["split"])
+            verdict = _judged(run, model, evaluation, whole, images, draws, seed, tell, smaller)
+        except RunError as error:
+            verdict = {"stands": False, "why": str(error)}
+        except UserError as error:  # here: on another machine, or with other libraries, it may be verified
+            verdict = {"stands": None, "why": str(error)}
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            settings, smaller = evaluation["settings"], 2 * smaller
+            if settings["budget"] != "exact" and settings["form"]["batch"] >= smaller:
+                continue
+            verdict = {"stands": None, "why": f"memory runs out here ({first_line(error)})"}
+        return {"evaluation": evaluation["id"], **verdict}
 
 
 def _judged(
-    run: Run, model: nn.Module, evaluation: dict[str, Any], whole: Dataset, images: int, draws: int, seed: int | None
-) -> dict[str, Any]:
+    run: Run, model: nn.Module, evaluation: dict[str, Any], whole: Dataset, images: int, draws: int, seed: int | None,
+    tell: Callable[[int], None], smaller: int,
+) -> dict[str, Any]:  # fmt: skip
     settings = evaluation["settings"]
     if evaluation["id"] != (name := evaluation_id(evaluation["kind"], settings, evaluation["data"])):
         raise RunError(f"its settings and data are not those that its id is made of (they give {name})")
@@ -53,7 +67,7 @@ def _judged(
         parse(settings["noise"])
     data = _images(evaluation, records, whole, run.header)
     made, now = evaluation["machine"] or {}, machine_of(model, evaluation["settings"]["form"])
-    smoothed = _smoothed(model, evaluation, data, made, now)
+    smoothed = _smoothed(model, evaluation, data, made, now, smaller)
     try:
         with _no_excuse("its settings ask for what cannot be certified"):
             problem = replayer(smoothed, settings, data.images[0].numel())
@@ -68,7 +82,9 @@ def _judged(
     generator = np.random.default_rng(seed)
     chosen = [records[i] for i in sorted(generator.permutation(len(records))[:images])]
     pixels = data.pixels([rows[record["index"]] for record in chosen])
-    verdict, rejected = on_fresh_noise(smoothed, pixels, chosen, draws=draws, alpha=settings["alpha"], seed=seed)
+    verdict, rejected = on_fresh_noise(
+        smoothed, pixels, chosen, draws=draws, alpha=settings["alpha"], seed=seed, tell=tell
+    )
     if settings["budget"] == "exact" and rejected and made != now:
         raise UserError(
             f"{len(rejected)} of {len(chosen)} images are not counted here as they were, which proves nothing: the "
@@ -121,9 +137,12 @@ def _images(
 
 
 def _smoothed(
-    model: nn.Module, evaluation: dict[str, Any], data: Dataset, made: dict[str, Any], now: dict[str, Any]
-) -> Smoothed:
-    """made, now: the machine that made the evaluation, as far as it is recorded, and this one."""
+    model: nn.Module, evaluation: dict[str, Any], data: Dataset, made: dict[str, Any], now: dict[str, Any],
+    smaller: int,
+) -> Smoothed:  # fmt: skip
+    """made, now: the machine that made the evaluation, as far as it is recorded, and this one. smaller: by what the
+    rows of a call are divided.
+    """
     settings = evaluation["settings"]
     classes, flags = inspect(model, data)
     told = {flag.get("flag") for flag in evaluation["flags"]}
@@ -132,7 +151,8 @@ def _smoothed(
     form = form_here(settings["form"], model)
     if made == now or settings["budget"] == "exact":  # every noisy copy should vote as it did
         form = replace(form, threads=settings["form"]["threads"])
+    form = replace(form, batch=form.batch // smaller)
     smoothed = smooth(model, data, noise=settings["noise"], seed=settings["seed"], form=form, classes=classes)
-    if made == now and smoothed.base.positions != (positions := settings.get("positions", "alike")):
+    if made == now and smaller == 1 and smoothed.base.positions != (positions := settings.get("positions", "alike")):
         raise RunError(f"positions is {positions}, the rows of a call are {smoothed.base.positions}")
     return smoothed

@@ -26,13 +26,17 @@ def verify(
     Example: gambeson verify runs/mnist-stability-0.50 --images 100
     """
     from gambeson.cli.evidence import verdict_on
+    from gambeson.cli.progress import progress
     from gambeson.cli.target import choose, held_out, trained
     from gambeson.jsonl import write_json
     from gambeson.machine import usable
     from gambeson.records import Run
+    from gambeson.stats import MOST_DRAWS
 
-    if images < 1 or draws < 1:
-        raise UserError(f"--images is {images} and --draws {draws}; both must be at least 1")
+    if images < 1 or not 1 <= draws <= MOST_DRAWS:
+        raise UserError(
+            f"--images is {images} and --draws {draws}; both must be at least 1, and draws at most {MOST_DRAWS:,}"
+        )
     if seed is not None and seed < 0:
         raise UserError(f"--seed is {seed}; it must be at least 0")
     run = Run.open(target)
@@ -52,15 +56,19 @@ def verify(
     def load(split: str) -> "Dataset":
         return choose(name, data_dir, split, 1, None, **held_out(run))
 
-    verdicts = []
+    verdicts: list[dict[str, Any]] = []
+    read_only = ""
     for evaluation in evaluations:
-        about = evaluation["data"]
-        verdicts.append(verdict_on(run, model, evaluation, load, images=images, draws=draws, seed=seed))
-        typer.echo(f"{about['rule']} of {about['dataset']}, {_name(evaluation)}: {_in_words(verdicts[-1])}")
-    try:
-        write_json(run.path / "verified.json", {"verified": verdicts})
-    except OSError as failed:  # evidence may be read-only; what was found is said all the same
-        typer.echo(f"note: verified.json is not written ({failed.strerror})", err=True)
+        about, title = evaluation["data"], _name(evaluation)
+        with progress(f"verify {title}", min(images, recorded[evaluation["id"]])) as tick:
+            verdicts.append(verdict_on(run, model, evaluation, load, images=images, draws=draws, seed=seed, tell=tick))
+        typer.echo(f"{about['rule']} of {about['dataset']}, {title}: {_in_words(verdicts[-1])}")
+        try:
+            write_json(run.path / "verified.json", {"verified": verdicts})
+        except OSError as failed:  # evidence may be read-only; what was found is said all the same
+            read_only = f"note: verified.json is not written ({failed.strerror})"
+    if read_only:
+        typer.echo(read_only, err=True)
     for outcome, error in ((False, RunError), (None, UserError)):
         if why := [
             f"{verdict['evaluation']}: {verdict['why']}" for verdict in verdicts if verdict["stands"] is outcome

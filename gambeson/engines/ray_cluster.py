@@ -106,7 +106,7 @@ class RayCluster:
         return int(torch.device(self.form.device).type == "cuda")
 
     def _cpus(self) -> int:
-        """Beside a GPU, threads have next to nothing to do."""
+        """Of Ray's count: beside a GPU, threads only draw noise, by the cores that are there."""
         return 1 if self._gpus() else self.form.threads
 
     def _workers(self) -> int:
@@ -193,14 +193,24 @@ def _judge(sent: bytes, wanted: Kind, form: Form, slice_seconds: float, batch: B
             f"node {socket.gethostname()} has {found}, the evaluation began with {wanted}: the last bits of logits may "
             "differ; take it out of the cluster"
         )
-    return judged(_unpacked(sent, form.threads), batch, slice_seconds)
+    return judged(_unpacked(sent, form), batch, slice_seconds)
+
+
+def _alike(form: Form) -> int:
+    """How many tasks like this one the node has room for."""
+    if torch.device(form.device).type != "cuda":
+        return max(1, cores() // form.threads)
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    return max(1, *(int(node["Resources"].get("GPU", 1)) for node in ray.nodes() if node["NodeID"] == here))
 
 
 @lru_cache(maxsize=1)
-def _unpacked(sent: bytes, threads: int) -> Judge:
+def _unpacked(sent: bytes, form: Form) -> Judge:
     keep_freed_memory()
     share_cores(1)  # it may have had another judge before
-    share_cores(max(1, cores() // threads))  # the others are for tasks like this one
+    share_cores(_alike(form))
     try:
         unpacked: Judge = pickle.loads(sent)
     except Exception as error:

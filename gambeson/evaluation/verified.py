@@ -9,7 +9,7 @@ claimed, are rejected independently of each other, each with at most the sum of 
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -56,6 +56,7 @@ def on_fresh_noise(
     beta: float = 0.001,
     level: float = 1e-6,
     seed: int | None = None,
+    tell: Callable[[int], None] = lambda done: None,
 ) -> tuple[Verdict, list[int]]:
     """Judge what `records` claim (of `images` (N, C, H, W), in that order; abstentions too) on noise of a new seed.
 
@@ -63,12 +64,13 @@ def on_fresh_noise(
     `betting.upper` of the fresh scores), or if a lower bound on another class, tau subtracted, lies above its
     p_upper_two_sided. Where every noisy copy was counted they are counted again, and it is rejected if any count
     differs, and none may be. draws: for each image, rounded up to whole calls where rows differ. seed: None draws one
-    that nobody could know before. Returns the verdict and the indices of the rejected images.
+    that nobody could know before. tell: how many images are judged. Returns the verdict and the indices of the
+    rejected images.
     """
     fresh = replace(smoothed, seed=secrets.randbits(62) if seed is None else seed)
     draws, exact, number = smoothed.draws(draws), smoothed.noise.states is not None, max(1, len(records))
     rejected = []
-    for image, record in zip(images, records, strict=True):
+    for done, (image, record) in enumerate(zip(images, records, strict=True), start=1):
         score = record["selected"] if record.get("scores") is not None else None
         found = fresh.answer(image, record["index"], Ask("verify", 0, draws, score))
         if exact:
@@ -76,6 +78,7 @@ def on_fresh_noise(
         else:
             stands = _stands(record, found, fresh.tau(image.numel()), beta / number)
         rejected += [] if stands else [record["index"]]
+        tell(done)
     claims = sum(any(radius > 0 for radius in record["radii"].values()) for record in records)
     false = 1.5 * alpha if any(record["p_upper_two_sided"] is not None for record in records) else alpha
     allowed = int(binom.isf(level, number, 0.0 if exact else min(1.0, false + 2 * beta / number)))

@@ -2,6 +2,7 @@
 
 import itertools
 from math import floor, log2
+from numbers import Integral
 
 from gambeson.errors import UserError
 from gambeson.stats import betting, largest_p_lower, score_bins
@@ -52,8 +53,8 @@ def predict_budget(draws: int, alpha: float, prefix: str = "predict_") -> None:
 
 def _check_whole(**counts: int) -> None:
     for name, count in counts.items():
-        if not isinstance(count, int) or isinstance(count, bool):
-            raise UserError(f"{name} is {count!r}; it must be a whole number, an int")
+        if not isinstance(count, Integral) or isinstance(count, bool):
+            raise UserError(f"{name} is {count!r}; it must be a whole number")
 
 
 def _check_alpha(name: str, alpha: float) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil, frexp
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from gambeson.smoothed.grid_plan import grid_plan
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.kept import certified_as, kept_model, trained_noise
 from gambeson.smoothed.procedure import ABSTAIN
+from gambeson.smoothed.rounding import lattice_distance
 from gambeson.smoothed.serving import smooth
 from gambeson.smoothed.soft_fixed import soft_fixed
 from gambeson.stats import PRICE
@@ -139,6 +141,7 @@ class SmoothedClassifier:
         images, smoothed = self._ready(x)
         if smoothed.noise.states is None:
             predict_budget(draws, alpha, prefix="")
+        draws = int(draws)
         smoothed.fills_rows(draws, alpha)
         found = smoothed.predict_all(images, [_name(smoothed, image) for image in images], draws=draws, alpha=alpha)
         return np.array([answer for answer, _ in found], dtype=np.int64)
@@ -163,6 +166,7 @@ class SmoothedClassifier:
         images, smoothed = self._ready(x)
         if smoothed.noise.states is None:
             certify_budget(draws, select_draws, alpha)
+        draws, select_draws = int(draws), int(select_draws)
         smoothed.fills_rows(draws, alpha)
         if smoothed.noise.states is not None:
             work = [exact(smoothed, image) for image in images]
@@ -174,9 +178,11 @@ class SmoothedClassifier:
         elif radii is None:
             work = [fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images]
         else:
-            values = images[0].numel()
-            made = grid_plan(smoothed, values, radii, draws=draws, alpha=alpha, price=price, rule=rule)
-            work = [grid(smoothed, image, select_draws=select_draws, plan=made) for image in images]
+            asked: dict[str, Any] = {"draws": draws, "alpha": alpha, "price": price, "rule": rule}
+            work = []
+            for image in images:  # by what lies off the lattice of this one: company changes nothing
+                made = grid_plan(replace(smoothed, off=_off(smoothed, image)), image.numel(), radii, **asked)
+                work.append(grid(smoothed, image, select_draws=select_draws, plan=made))
         records = together(smoothed, work, images, [_name(smoothed, image) for image in images])
         tight = smoothed.certificates()[0].name
         answers = np.array([record["predict"] for record in records], dtype=np.int64)
@@ -218,6 +224,12 @@ def _check(smoothing: str, noise: str) -> None:
         raise UserError(f"smoothing is {smoothing!r}; it must be hard (votes) or soft (mean scores)")
     if smoothing == "soft" and parse(noise).kind == "splitting":
         raise UserError(f"{noise} counts every noisy copy's vote; soft smoothing goes with noise that is drawn")
+
+
+def _off(smoothed: Smoothed, image: Tensor) -> float:
+    """How far an image lies off the lattice, rounded up to three binary digits: few plans serve all images."""
+    mantissa, exponent = frexp(lattice_distance(image, smoothed.noise.levels)[smoothed.certificates()[0].norm])
+    return ceil(8 * mantissa) / 8 * 2.0**exponent
 
 
 def _name(smoothed: Smoothed, image: Tensor) -> str:

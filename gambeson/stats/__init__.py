@@ -1,6 +1,7 @@
 """Counts to probability bounds. No torch; nothing of the package but its errors."""
 
 from . import beta_mixture, betting, group_sequential, score_bins
+from ._counts import MOST_DRAWS
 from .accuracy import Accuracy, accuracy
 from .adaptive import PRICE, RULES, Plan, attainable, plan
 from .clopper_pearson import lower, two_sided, upper
@@ -15,6 +16,7 @@ from .table import Standing, Table, table
 from .test_set import whole_test_set
 
 __all__ = [
+    "MOST_DRAWS",
     "PRICE",
     "RULES",
     "Accuracy",

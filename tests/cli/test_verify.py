@@ -342,3 +342,38 @@ def test_alpha_may_be_large_and_a_seed_not_negative(gambeson, run) -> None:
     assert gambeson("verify", run, *VERIFY).status == 0
     done = gambeson("verify", run, "--seed", -1)
     assert (done.status, "--seed is -1; it must be at least 0" in done.err) == (2, True)
+
+
+def test_it_says_how_far_it_is_and_refuses_draws_that_no_bound_is_known_for(gambeson, run) -> None:
+    assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
+    assert re.search(r"verify gaussian:0.25.*: 15/15, ", gambeson("verify", run, *VERIFY).err)
+    done = gambeson("verify", run, "--draws", 2_000_000_000)
+    assert (done.status, "draws at most 1,000,000,000" in done.err) == (2, True)
+
+
+def test_where_memory_runs_out_calls_get_fewer_rows(gambeson, run, monkeypatch) -> None:
+    assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
+    seen = []
+
+    def full(smoothed, *given: object, **more: object) -> object:
+        seen.append(smoothed.base.form.batch)
+        if len(seen) < 3:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return whole(smoothed, *given, **more)
+
+    whole = evidence.on_fresh_noise
+    monkeypatch.setattr(evidence, "on_fresh_noise", full)
+    assert gambeson("verify", run, *VERIFY).status == 0
+    assert seen == [seen[0], seen[0] // 2, seen[0] // 4]
+
+
+def test_memory_that_is_not_enough_refutes_nothing(gambeson, run, monkeypatch) -> None:
+    assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0
+
+    def full(*given: object, **more: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(evidence, "on_fresh_noise", full)
+    done = gambeson("verify", run, *VERIFY)
+    assert (done.status, "not verified" in done.out, "memory runs out here" in done.err) == (2, True, True)
+    assert json.loads((run / "verified.json").read_text())["verified"][0]["stands"] is None

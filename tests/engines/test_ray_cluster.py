@@ -174,7 +174,7 @@ def test_certificates_are_those_of_one_process_whoever_dies(cluster, tmp_path: P
 def test_a_node_without_the_models_code_is_named() -> None:
     sent = b"cnowhere_at_all\nNet\n."  # a pickle of a class of a module that is not there
     with pytest.raises(UserError, match=r"node .* cannot rebuild the model \(ModuleNotFoundError.*installed there"):
-        ray_cluster._unpacked(sent, 1)
+        ray_cluster._unpacked(sent, FORM)
 
 
 def test_a_node_without_this_package_is_told_in_one_line(cluster, monkeypatch: pytest.MonkeyPatch) -> None:

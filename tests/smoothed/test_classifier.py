@@ -165,6 +165,31 @@ def test_a_radius_is_about_the_image_as_it_was_given(noise: str) -> None:
     assert (found.radius_on_lattice <= lattice).all()
 
 
+class Constant(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tensor([[0.0, 9.0, 0.0]]).expand(len(x), 3)
+
+
+def test_a_grids_radii_hold_around_images_off_the_lattice() -> None:
+    """It asks for as much more as rounding takes; what is certified reaches the grid's radius around the image too."""
+    one = SmoothedClassifier(Constant().eval(), "gaussian:0.25", 3, seed=0)
+    floats = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    pixels = (floats * 255).round() * (1 / 255)  # a few last bits off
+    whole = (floats * 255).round() / 255
+    for images in (floats, pixels, whole):
+        found = one.certify(images, [0.25, 0.5], draws=2_000)
+        assert [record["stopped"] for record in found.records] == ["all radii certified"] * 2
+        assert (found.radius_on_lattice >= 0.5).all()
+        assert one.certify(images[1:], [0.25, 0.5], draws=2_000).records == found.records[1:]
+
+
+def test_numpys_whole_numbers_are_whole_numbers() -> None:
+    one = classifier()
+    assert one.predict(IMAGES, draws=np.int64(500)).tolist() == one.predict(IMAGES, draws=500).tolist()
+    with pytest.raises(UserError, match="must be a whole number"):
+        one.predict(IMAGES, draws=500.0)
+
+
 def test_mean_scores_are_served_too() -> None:
     """Class 0 wins seven votes of ten, and its mean score is below 1/2; where it is above, the two agree."""
 
