@@ -43,9 +43,10 @@ def summary(sides: dict[str, Side], settings: dict[str, Any]) -> dict[str, Any]:
     seconds["fixed"] = number * image_seconds(steps[last]) + started
     seconds |= {name: mean(sum(for_all(side, number)) for side in found) for name, found in grid.items()}
     shown = {name: table(found[0]["images"], settings["radii"]) for name, found in grid.items()}
-    reference = sides["table"]["images"]
-    shown["fixed"] = table(reference, settings["radii"])
+    reference, same_draws = sides["table"]["images"], sides["same draws"]["images"]
+    shown |= {"fixed": table(reference, settings["radii"]), "same draws": table(same_draws, settings["radii"])}
     differences = {name: disagreement(found[0]["images"], reference, settings["radii"]) for name, found in grid.items()}
+    differences["same draws"] = disagreement(grid[WITH][0]["images"], same_draws, settings["radii"])
     peak = peers | {"fixed": steps[last]} | grid
     return {
         "images": number,
@@ -166,7 +167,8 @@ def steps_table(found: dict[str, Any]) -> str:
 def radii_table(found: dict[str, Any]) -> str:
     shown = found["certified_accuracy"]
     rows: Rows = [("radius", *shown["fixed"])]
-    for label, name in (("fixed budget, as published", "fixed"), ("grid", WITH), (in_float32(found), WITHOUT)):
+    published, same = ("fixed budget, as published", "fixed"), ("fixed budget, the grid's form and draws", "same draws")
+    for label, name in (published, same, ("grid", WITH), (in_float32(found), WITHOUT)):
         rows.append((label, *(f"{share:.3f}" for share in shown[name].values())))
     return markdown(rows)
 

@@ -13,6 +13,8 @@ differs from the one before it in one thing. The grid of radii comes last. Their
 
 The peers would need hours for a table of all images. `_fixed.py` finds the table that the published procedure gives in
 float32, on noise of another seed ("table"). On the images that the peers did do, the two are compared ("agreement").
+What the grid itself loses is seen beside a fixed budget in its own form, of which its draws are the first ("same
+draws").
 Finished sides are kept in certify.json: a benchmark that was stopped goes on with the next. Run folders stay in
 OUT/runs.
 """
@@ -39,6 +41,7 @@ from gambeson.records import Run
 
 HERE = Path(__file__).parent
 ALPHA, SELECT = 0.001, 100
+SEED, OTHER_SEED = 0, 1  # of `gambeson certify` where nothing is said, and another
 CUSTOMARY, SMALLER = (400, 1_000, 4_000), (32, 100)  # batch sizes of the peers; 32 is what art takes by itself
 FIXED = ["--budget", "fixed"]
 # What is added to `gambeson certify`; each step differs from the one before it in one thing, and the grid from the
@@ -100,10 +103,10 @@ def peer(chosen: argparse.Namespace, side: str, rows: tuple[int, int], draws: in
     return {"peak_megabytes": done.peak_megabytes, **more, **json.loads(done.output)}
 
 
-def table(chosen: argparse.Namespace, form: dict[str, Any]) -> Side:
+def table(chosen: argparse.Namespace, form: dict[str, Any], seed: int) -> Side:
     """What a fixed budget gives on all images; not timed, and goes on where it was stopped."""
     ask = {"model": str(chosen.model), "data": chosen.data, "every": chosen.every, "limit": chosen.limit, "form": form}
-    ask |= {"sigma": chosen.sigma, "alpha": ALPHA, "draws": chosen.draws, "select_draws": SELECT, "seed": 1}
+    ask |= {"sigma": chosen.sigma, "alpha": ALPHA, "draws": chosen.draws, "select_draws": SELECT, "seed": seed}
     ask |= {"radii": chosen.radii, "processes": chosen.processes, "kept": str(chosen.out / "runs")}
     found: Side = json.loads(timed([sys.executable, str(HERE / "_fixed.py"), json.dumps(ask)]).output)
     return found
@@ -156,7 +159,8 @@ def sides(chosen: argparse.Namespace, kept: dict[str, Side]) -> dict[str, Callab
             same = f"{like[step]} {turn}" if step in like else None
             found[f"{step} {turn}"] = partial(ours, f"{step} {turn}", step, few, same)
     found["forward"] = lambda: peer(chosen, "forward", (0, 1), 0, form=kept["bf16 0"]["form"], seconds=chosen.seconds)
-    found["table"] = lambda: table(chosen, kept["grid float32 0"]["form"])
+    found["table"] = lambda: table(chosen, kept["grid float32 0"]["form"], OTHER_SEED)
+    found["same draws"] = lambda: table(chosen, kept["grid 0"]["form"], SEED)
     return found
 
 

@@ -198,6 +198,10 @@ def test_the_whole_benchmark_and_going_on(digits: Path, tmp_path: Path, monkeypa
         assert sides[name]["budget"] == "fixed"
         assert {image["draws"] for image in sides[name]["images"]} == {600}
     assert sides["grid 0"]["budget"]["radii"] == [0, 0.25]
+    same, grid = ({one["index"]: one["selected"] for one in sides[name]["images"]} for name in ("same draws", "grid 0"))
+    assert same == grid  # by the same draws
+    assert found["forms"]["grid"] == sides["same draws"]["form"]
+    assert found["largest_difference"]["same draws"] <= 1 / 12 + 1e-9
     names = ("grid 1", "grid float32 1", "table", "bf16 0", "published 1")
     assert [len(sides[name]["images"]) for name in names] == [12, 6, 12, 3, 2]
     for name, factors in found["factors"].items():

@@ -170,15 +170,21 @@ def test_a_failed_run_is_status_1(gambeson, run, monkeypatch) -> None:
     assert "make room, run again" in done.err
 
 
-def test_a_ctrl_c_on_top_of_another_is_no_traceback(monkeypatch, capsys) -> None:
+@pytest.mark.parametrize("command", ["certify", "verify"])
+def test_a_ctrl_c_on_top_of_another_is_no_traceback(monkeypatch, capsys, command: str) -> None:
+    """Commands that would begin anew do not promise to go on."""
+
     def interrupted() -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr("sys.argv", ["gambeson", command])
     with pytest.raises(SystemExit) as left:
         cli.main()
     assert left.value.code == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "stopped; what is recorded is kept" in told
+    assert ("the same command goes on" in told) == (command == "certify")
 
 
 def test_memory_that_runs_out_keeps_what_is_recorded(gambeson, run, monkeypatch) -> None:

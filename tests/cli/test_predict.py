@@ -60,8 +60,9 @@ def test_radii_come_with_the_answers(gambeson, run, photos) -> None:
     radii = [float(row[2]) for row in rows]
     assert len(radii) == 3
     assert max(radii) > 0.03
-    # A picture has 255 levels, the lattice 16: the way to it comes off both.
-    assert all(float(row[2]) < float(row[3]) < 0.1 for row in rows)
+    # A picture has 255 levels, the lattice 16: the way to it comes off both, and the grid asks for as much more.
+    assert all(float(row[2]) < float(row[3]) for row in rows)
+    assert max(float(row[3]) for row in rows) >= 0.1
 
 
 @pytest.mark.parametrize("words", [("--smoothing", "soft"), ("--noise", "splitting:0.1")])
