@@ -26,6 +26,7 @@ from scipy.stats import beta, norm
 from gambeson import data, models
 from gambeson.allocator import keep_freed_memory
 from gambeson.inference import Form, serve
+from gambeson.jsonl import append, as_line, drop_torn_line, read_lines
 from gambeson.noise import lattice, parse
 from gambeson.records import fingerprint
 from gambeson.smoothed.company import together
@@ -124,18 +125,14 @@ def main() -> None:
         data.load(ask["data"], "test").every(ask["every"], ask["limit"]),
     )
     kept.parent.mkdir(parents=True, exist_ok=True)
-    lines = kept.read_text().split("\n")[:-1] if kept.exists() else []
-    done = {line["index"]: line for line in map(json.loads, lines)}
+    done = {line["index"]: line for line in read_lines(kept)}
     left = [row for row, index in enumerate(part.indices.tolist()) if index not in done]
     parts = [left[at : at + COMPANY] for at in range(0, len(left), COMPANY)]
     spawned = get_context("spawn")  # torch and its threads do not survive a fork
-    whole = kept.with_suffix(".tmp")
-    whole.write_text("".join(line + "\n" for line in lines))  # a torn line is left out
-    whole.replace(kept)
-    with kept.open("a") as file, ProcessPoolExecutor(ask["processes"], spawned) as workers:
+    with kept.open("ab+", buffering=0) as file, ProcessPoolExecutor(ask["processes"], spawned) as workers:
+        drop_torn_line(file)
         for found in workers.map(partial(images, ask), parts):
-            file.write("".join(json.dumps(line) + "\n" for line in found))
-            file.flush()
+            append(file, "".join(map(as_line, found)).encode())
             done |= {line["index"]: line for line in found}
     print(json.dumps({"form": ask["form"], "images": [done[index] for index in sorted(done)]}))
 

@@ -31,7 +31,7 @@ from gambeson.cli.options import (
     opened,
     wishes,
 )
-from gambeson.cli.outcome import claims, one_sided, tell_certified
+from gambeson.cli.outcome import one_sided, tell_certified
 from gambeson.cli.workers import can_begin, check_engine, engine_for, others, places, processes
 
 if TYPE_CHECKING:
@@ -173,12 +173,14 @@ def _grid(settings: dict[str, Any]) -> list[float]:
 
 def _watch(grid: list[float]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Shown record by record, says what share of them certifies the grid's middle."""
+    from gambeson.reports.runs import answer
+
     at, seen, certified = grid[len(grid) // 2], 0, 0
 
     def watch(line: dict[str, Any]) -> dict[str, Any]:
         nonlocal seen, certified
         name, radius = one_sided(line["radii"])[0]
-        seen, certified = seen + 1, certified + (line["correct"] and claims(line, name) and radius >= at)
+        seen, certified = seen + 1, certified + (answer(line, name) == line["label"] and radius >= at)
         return {"note": f"certified at {at:g}: {certified / seen:.3f}"}
 
     return watch

@@ -13,18 +13,20 @@ def tell_certified(
     """Certified accuracy at the radii `at`; of a table that was certified for an `error`, each cell as a range: from
     what is certified to what is certified or undecided. Says how many cells stayed wider.
     """
+    from gambeson.reports.runs import answer
+
     total = len(records)
     undecided = [0 if error is None else sum(least in r["undecided"] for r in records) for least in at]
     for place, (name, _) in enumerate(one_sided(records[0]["radii"])):
-        # An exact certificate holds at the image itself; others certify what their radius is larger than.
-        radii = [r["radii"][name] if r["correct"] and claims(r, name) else -1.0 for r in records]
+        radii = [r["radii"][name] if answer(r, name) == r["label"] else -1.0 for r in records]
         cells = []
         for least, more in zip(at, undecided, strict=True):
             count = sum(radius >= least for radius in radii)
-            cells.append(f"{least:g}: {count / total:.3f}")
+            share = f"{count / total:.3f}"
             if error is not None and place == 0:  # the tight certificate's radii are what is decided
-                cells[-1] = f"{least:g}: {floor(1000 * count / total) / 1000:.3f}"
-                cells[-1] += f" to {ceil(1000 * (count + more) / total) / 1000:.3f}"
+                lower, upper = floor(1000 * count / total) / 1000, ceil(1000 * (count + more) / total) / 1000
+                share = f"{lower:.3f} to {upper:.3f}"
+            cells.append(f"{least:g}: {share}")
         typer.echo(f"{title} {name}, certified accuracy at radius  {'  '.join(cells)}")
     if error is None:
         return
@@ -40,11 +42,6 @@ def tell_certified(
         f"{title}: the ranges are about these {total} images; the 95 % interval for others like them reaches up to "
         f"{(upper - lower) / 2:.3f} further to each side"
     )
-
-
-def claims(record: dict[str, Any], name: str) -> bool:
-    """Whether the certificate `name` says anything about an image: more than at radius 0, unless it is exact."""
-    return record["radii"][name] > 0 or record.get("radius_kind") == "exact"
 
 
 def one_sided(radii: dict[str, float]) -> list[tuple[str, float]]:

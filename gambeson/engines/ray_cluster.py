@@ -203,7 +203,7 @@ def _alike(form: Form) -> int:
     import ray
 
     here = ray.get_runtime_context().get_node_id()
-    return max(1, *(int(node["Resources"].get("GPU", 1)) for node in ray.nodes() if node["NodeID"] == here))
+    return max([1, *(int(node["Resources"].get("GPU", 1)) for node in ray.nodes() if node["NodeID"] == here)])
 
 
 @lru_cache(maxsize=1)

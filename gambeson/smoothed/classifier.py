@@ -179,10 +179,13 @@ class SmoothedClassifier:
             work = [fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images]
         else:
             asked: dict[str, Any] = {"draws": draws, "alpha": alpha, "price": price, "rule": rule}
-            work = []
-            for image in images:  # by what lies off the lattice of this one: company changes nothing
-                made = grid_plan(replace(smoothed, off=_off(smoothed, image)), image.numel(), radii, **asked)
-                work.append(grid(smoothed, image, select_draws=select_draws, plan=made))
+            values, offs = images[0].numel(), [_off(smoothed, image) for image in images]
+            # Each image by its own distance from the lattice: company changes nothing.
+            plans = {off: grid_plan(replace(smoothed, off=off), values, radii, **asked) for off in set(offs)}
+            work = [
+                grid(smoothed, image, select_draws=select_draws, plan=plans[off])
+                for image, off in zip(images, offs, strict=True)
+            ]
         records = together(smoothed, work, images, [_name(smoothed, image) for image in images])
         tight = smoothed.certificates()[0].name
         answers = np.array([record["predict"] for record in records], dtype=np.int64)

@@ -8,7 +8,7 @@ from gambeson.cli.outcome import tell_certified
 
 
 def record(radius: float, undecided: tuple[float, ...] = (), **more: Any) -> dict[str, Any]:
-    return {"correct": True, "radii": {"gaussian_l2": radius}, "undecided": list(undecided), **more}
+    return {"label": 1, "selected": 1, "radii": {"gaussian_l2": radius}, "undecided": list(undecided), **more}
 
 
 def told(capsys: pytest.CaptureFixture[str], *given: Any) -> str:

@@ -152,6 +152,18 @@ def test_a_worker_keeps_its_gpu_and_its_model(cluster, monkeypatch: pytest.Monke
     assert len({each["process"] for judged in found for each in judged.found}) == 1
 
 
+def test_a_gpus_task_shares_the_cores_with_those_of_the_nodes_other_gpus(cluster) -> None:
+    node = cluster.add_node(num_cpus=1, num_gpus=2)  # on paper
+    cluster.wait_for_nodes()
+    ray.init(address=cluster.address, log_to_driver=False)
+    try:
+        alike = ray.remote(num_gpus=1, num_cpus=1)(ray_cluster._alike)
+        assert ray.get(alike.remote(Form(device="cuda"))) == 2
+    finally:
+        ray.shutdown()
+        cluster.remove_node(node)
+
+
 def test_each_worker_knows_its_share_of_the_cores(cluster) -> None:
     left = [Batch(number, number) for number in range(4)]
     found = RayCluster(FORM, cluster.address)(Cores(), lambda workers: left.pop() if left else None)

@@ -183,6 +183,14 @@ def test_a_grids_radii_hold_around_images_off_the_lattice() -> None:
         assert one.certify(images[1:], [0.25, 0.5], draws=2_000).records == found.records[1:]
 
 
+def test_a_grid_is_planned_once_for_all_images_on_the_lattice(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans, plan = [], smoothed_classifier.grid_plan
+    monkeypatch.setattr(smoothed_classifier, "grid_plan", lambda *a, **k: plans.append(plan(*a, **k)) or plans[-1])
+    levels = (torch.arange(5.0) * 40 / 255).reshape(5, 1, 1, 1).expand(5, 1, 4, 4)
+    classifier().certify(levels, [0.1], draws=500)
+    assert len(plans) == 1
+
+
 def test_numpys_whole_numbers_are_whole_numbers() -> None:
     one = classifier()
     assert one.predict(IMAGES, draws=np.int64(500)).tolist() == one.predict(IMAGES, draws=500).tolist()
