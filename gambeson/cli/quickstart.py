@@ -39,7 +39,7 @@ def quickstart(
         smoothed: dict[str, Any] = {"noise": NOISE, "attack_draws": 8, "predict_draws": 200, "limit": 50, "keep": 50}
         attack(str(run), eps="0,0.5,1", norm="l2", **smoothed, **form)
         # So few draws that a grid saves seconds: full precision shows whole curves and an average radius for them.
-        certify(str(run), noise=NOISE, budget="fixed", draws=DRAWS, select_draws=100, **form)
+        certify(str(run), noise=NOISE, budget="fixed", draws=DRAWS, select_draws=100, limit=200, **form)
         check(str(run))
     page = report(runs, out / "report")
     typer.echo(f"certified at l2 radius {RADIUS} with {NOISE}: see {page} ({perf_counter() - start:.0f} s)")
