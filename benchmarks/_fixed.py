@@ -89,7 +89,8 @@ def limits(least: tuple[int, ...], draws: int) -> list[Limits]:
 
 
 def procedure(least: tuple[int, ...], radii: list[float], select_draws: int, draws: int) -> Procedure:
-    selected = int((yield Ask("select", 0, select_draws)).classes.argmax())
+    votes = (yield Ask("select", 0, select_draws)).classes
+    selected = int(votes.argmax())
     hits = before = 0
     for look in limits(least, draws):
         hits += int((yield Ask("estimate", before, look.seen - before)).classes[selected])
@@ -99,7 +100,8 @@ def procedure(least: tuple[int, ...], radii: list[float], select_draws: int, dra
             break
     reached = [radius for radius, found in zip(radii, certified.tolist(), strict=True) if found]
     predict = selected if reached else ABSTAIN
-    return {"selected": selected, "predict": predict, "radius": max(reached, default=0.0), "draws": look.seen}
+    found = {"selected": selected, "predict": predict, "radius": max(reached, default=0.0)}
+    return {**found, "select_counts": votes.tolist(), "draws": look.seen, "hits": hits}
 
 
 def images(ask: dict[str, Any], rows: list[int]) -> list[dict[str, Any]]:

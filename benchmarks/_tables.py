@@ -15,8 +15,8 @@ STEPS = {
     "loop": "sampling loop, same form but for folded batch norm",
     "form": "inference form in float32",
     "bf16": "bf16",
-    "processes": "processes, not threads; the form of the grid",
-    "processes float32": "processes, not threads; the form of the grid",
+    "processes": "the grid's batch and torch.compile; processes, not threads",
+    "processes float32": "the grid's batch and torch.compile; processes, not threads",
 }
 CHAINS = {
     WITH: ("loop", "form", "bf16", "processes"),
@@ -138,6 +138,7 @@ def write_tables(found: dict[str, Any], out: Path) -> None:
     (out / "speed.md").write_text(speed(found))
     (out / "factors.md").write_text(steps_table(found))
     (out / "radii.md").write_text(radii_table(found))
+    (out / "differences.md").write_text(differences_table(found))
     (out / "batches.md").write_text(batches_table(found))
 
 
@@ -170,6 +171,16 @@ def radii_table(found: dict[str, Any]) -> str:
     published, same = ("fixed budget, as published", "fixed"), ("fixed budget, the grid's form and draws", "same draws")
     for label, name in (published, same, ("grid", WITH), (in_float32(found), WITHOUT)):
         rows.append((label, *(f"{share:.3f}" for share in shown[name].values())))
+    return markdown(rows)
+
+
+def differences_table(found: dict[str, Any]) -> str:
+    published = "a fixed budget as published, in float32, on other noise"
+    pairs = {"same draws": ("grid", "a fixed budget in its form, on its draws"), WITH: ("grid", published)}
+    pairs[WITHOUT] = (in_float32(found), published)
+    rows: Rows = [("", "beside", "largest difference of a cell", f"all within {TOLERANCE:.3f}")]
+    for name, pair in pairs.items():
+        rows.append((*pair, f"{found['largest_difference'][name]:.3f}", "yes" if found["same_table"][name] else "no"))
     return markdown(rows)
 
 

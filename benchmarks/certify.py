@@ -8,8 +8,8 @@ The peers (`_peers.py`) are timed an image at a time at the best of the batch si
 of smaller ones too; start-up left out, on a few images, and extrapolated to all: every image costs them the same.
 Gambeson is what a user types, `gambeson certify`, on all images, from the start of its process to the end.
 
-Between the published procedure and Gambeson stand its steps: runs of a few images with a fixed budget, each of which
-differs from the one before it in one thing. The grid of radii comes last. Their ratios multiply to the whole.
+Between the published procedure and Gambeson stand its steps: runs of a few images with a fixed budget. The last of them
+have the form that the grid found. The grid of radii comes last. Their ratios multiply to the whole.
 
 The peers would need hours for a table of all images. `_fixed.py` finds the table that the published procedure gives in
 float32, on noise of another seed ("table"). On the images that the peers did do, the two are compared ("agreement").
@@ -44,8 +44,7 @@ ALPHA, SELECT = 0.001, 100
 SEED, OTHER_SEED = 0, 1  # of `gambeson certify` where nothing is said, and another
 CUSTOMARY, SMALLER = (400, 1_000, 4_000), (32, 100)  # batch sizes of the peers; 32 is what art takes by itself
 FIXED = ["--budget", "fixed"]
-# What is added to `gambeson certify`; each step differs from the one before it in one thing, and the grid from the
-# last: that one has the form that the grid found.
+# What is added to `gambeson certify`; "processes" have the batch and torch.compile of the form that the grid found too.
 STEPS = {
     "loop": "--dtype float32 --memory contiguous --batch {batch} --threads {threads} --no-compile --workers 1",
     "form": "--dtype float32 --threads {threads} --no-compile --workers 1",

@@ -198,8 +198,12 @@ def test_the_whole_benchmark_and_going_on(digits: Path, tmp_path: Path, monkeypa
         assert sides[name]["budget"] == "fixed"
         assert {image["draws"] for image in sides[name]["images"]} == {600}
     assert sides["grid 0"]["budget"]["radii"] == [0, 0.25]
-    same, grid = ({one["index"]: one["selected"] for one in sides[name]["images"]} for name in ("same draws", "grid 0"))
-    assert same == grid  # by the same draws
+    run_of_grid = Run.open(out / "runs" / "grid-0")
+    certified = run_of_grid.records(run_of_grid.evaluations("certified")[0]["id"])
+    for name, equal in (("same draws", True), ("table", False)):  # the grid's draws, and others
+        votes = {one["index"]: one["select_counts"] for one in sides[name]["images"]}
+        grid = {one["index"]: one["select_counts"] for one in certified}
+        assert (votes == grid) == equal
     assert found["forms"]["grid"] == sides["same draws"]["form"]
     assert found["largest_difference"]["same draws"] <= 1 / 12 + 1e-9
     names = ("grid 1", "grid float32 1", "table", "bf16 0", "published 1")
@@ -211,7 +215,7 @@ def test_the_whole_benchmark_and_going_on(digits: Path, tmp_path: Path, monkeypa
     assert found["agreement"]["published"]["images"] == 4
     assert found["agreement"]["published"]["same_class"] >= 3
     assert found["same_table"] == {name: found["largest_difference"][name] <= 0.002 for name in found["same_table"]}
-    for name in ("speed", "factors", "radii", "batches"):
+    for name in ("speed", "factors", "radii", "differences", "batches"):
         lines = (out / f"{name}.md").read_text().splitlines()
         assert len({line.count("|") for line in lines}) == 1
 

@@ -44,6 +44,8 @@ def train_run(chosen: "Recipe", out: Path, data_dir: Path | None, device: str, d
     from gambeson.machine import usable
     from gambeson.records import Run
 
+    if (out / "header.json").exists() and not (out / "recipe.toml").exists():
+        raise UserError(f"{out} is a run of a model that was not trained there: choose another --out")
     bar = _Bar(f"train {chosen.name}")
     place = usable(device)
     try:

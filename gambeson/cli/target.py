@@ -77,6 +77,8 @@ def resolve(
             raise UserError(
                 f"{target} is not a run folder: give --data NAME and --out RUN (the folder for its records)"
             )
+        if (out / "recipe.toml").exists() and not (out / "header.json").exists():
+            raise UserError(f"{out} holds a training that has not ended: end it, or choose another --out")
         images = choose(data, data_dir, split, every, limit)
         logits, _ = inspect(model.to(place).eval(), images)  # a model that is refused leaves no folder
         known = header(out.resolve().name, model, images, place, model_name=target)

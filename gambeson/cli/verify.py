@@ -64,7 +64,7 @@ def verify(
             verdicts.append(verdict_on(run, model, evaluation, load, images=images, draws=draws, seed=seed, tell=tick))
         typer.echo(f"{about['rule']} of {about['dataset']}, {title}: {_in_words(verdicts[-1])}")
         try:
-            write_json(run.path / "verified.json", {"verified": verdicts})
+            write_json(run.path / "verified.json", {"evaluations": len(evaluations), "verified": verdicts})
         except OSError as failed:  # evidence may be read-only; what was found is said all the same
             read_only = f"note: verified.json is not written ({failed.strerror})"
     if read_only:

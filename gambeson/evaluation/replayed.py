@@ -41,7 +41,10 @@ def replayer(smoothed: Smoothed, settings: dict[str, Any], values: int) -> Probl
     record's evaluation. values: numbers in an image. Raises RunError where what follows from the settings is not what
     they say, and UserError where they ask for what cannot be certified.
     """
-    smoothed = replace(smoothed, base=replace(smoothed.base, positions=settings.get("positions", "alike")))
+    # Looks follow from the rows of a call; those of this machine may be fewer.
+    form = replace(smoothed.base.form, batch=settings["form"]["batch"])
+    base = replace(smoothed.base, form=form, positions=settings.get("positions", "alike"))
+    smoothed = replace(smoothed, base=base)
     road = _road(smoothed, settings, values)
     made = settings_of(smoothed, road, values)
     given, made = (written(CertifiedSettings, one, "the settings of a certification") for one in (settings, made))

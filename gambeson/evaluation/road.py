@@ -9,7 +9,7 @@ from typing import Literal
 from gambeson.data import Dataset
 from gambeson.errors import UserError
 from gambeson.evaluation.procedures import Road, customary_radii, every_copy, full, of_a_grid, of_a_table, soft
-from gambeson.smoothed.budgets import certify_budget
+from gambeson.smoothed.budgets import certify_budget, leave_out
 from gambeson.smoothed.grid_plan import rule_for
 from gambeson.smoothed.hard import Smoothed
 from gambeson.stats import PRICE
@@ -40,15 +40,15 @@ def road(
     if smoothed.noise.states is not None:
         own |= {"radii": radii not in (None, "customary"), "soft smoothing": smoothing == "soft"}
         name = smoothed.noise.noise.name
-        _leave_out(own, f"every noisy copy of {name} is counted, and its radii are exact")
+        leave_out(own, f"every noisy copy of {name} is counted, and its radii are exact")
         return every_copy(smoothed)
     certify_budget(draws, select_draws, alpha)
     smoothed.fills_rows(draws, alpha)
     if smoothing == "soft":
-        _leave_out(own | {"radii": radii is not None}, "soft smoothing is certified with a fixed number of draws")
+        leave_out(own | {"radii": radii is not None}, "soft smoothing is certified with a fixed number of draws")
         return soft(smoothed, values, same)
     if radii is None:
-        _leave_out(own, "without radii every image gets the same number of draws")
+        leave_out(own, "without radii every image gets the same number of draws")
         return full(smoothed, values, same)
     rule = rule or rule_for(smoothed)
     if isinstance(radii, str):
@@ -58,10 +58,5 @@ def road(
     if table_error is None:
         price = PRICE if price is None else price
         return of_a_grid(smoothed, values, same, radii, price=price, rule=rule, stop_wrong=stop_wrong)
-    _leave_out({"price": own["price"], "stop_wrong": stop_wrong}, "a table error decides by itself where draws go")
+    leave_out({"price": own["price"], "stop_wrong": stop_wrong}, "a table error decides by itself where draws go")
     return of_a_table(smoothed, values, same, radii, images=len(data), error=table_error, rule=rule)
-
-
-def _leave_out(given: dict[str, bool], why: str) -> None:
-    if useless := ", ".join(name for name, is_given in given.items() if is_given):
-        raise UserError(f"{why}: leave {useless} out")

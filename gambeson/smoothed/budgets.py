@@ -51,6 +51,12 @@ def predict_budget(draws: int, alpha: float, prefix: str = "predict_") -> None:
         )
 
 
+def leave_out(given: dict[str, bool], why: str) -> None:
+    """Refuse settings that would do nothing."""
+    if useless := ", ".join(name for name, is_given in given.items() if is_given):
+        raise UserError(f"{why}: leave {useless} out")
+
+
 def _check_whole(**counts: int) -> None:
     for name, count in counts.items():
         if not isinstance(count, Integral) or isinstance(count, bool):

@@ -22,12 +22,12 @@ from gambeson.models.modes import device_of
 from gambeson.noise import parse
 from gambeson.records import Run
 from gambeson.sampling import to_lattice
-from gambeson.smoothed.budgets import certify_budget, predict_budget, soft_budget
+from gambeson.smoothed.budgets import certify_budget, leave_out, predict_budget, soft_budget
 from gambeson.smoothed.company import together
 from gambeson.smoothed.exact import exact
 from gambeson.smoothed.fixed import fixed
 from gambeson.smoothed.grid import grid
-from gambeson.smoothed.grid_plan import grid_plan
+from gambeson.smoothed.grid_plan import plan_around
 from gambeson.smoothed.hard import Smoothed
 from gambeson.smoothed.kept import certified_as, kept_model, trained_noise
 from gambeson.smoothed.procedure import ABSTAIN
@@ -154,15 +154,19 @@ class SmoothedClassifier:
         draws: int = 100_000,
         select_draws: int = 100,
         alpha: float = 0.001,
-        price: float = PRICE,
+        price: float | None = None,
         rule: str | None = None,
     ) -> Certification:
-        """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision, rule None: the
-        one that fits the form (`grid_plan`). Splitting noise needs none of them: its radii are exact. Soft takes no
-        radii.
+        """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision, price None: 5e6,
+        rule None: the one that fits the form (`grid_plan`). Splitting noise needs no draws: its radii are exact.
         """
-        if radii is not None and self.smoothing == "soft":
-            raise UserError("radii are a grid, which soft smoothing does not have: leave them out")
+        own = {"price": price is not None, "rule": rule is not None}
+        if parse(self.noise).kind == "splitting":
+            leave_out({"radii": radii is not None, **own}, f"every noisy copy of {self.noise} is counted")
+        elif self.smoothing == "soft":
+            leave_out({"radii": radii is not None, **own}, "soft smoothing is certified with a fixed number of draws")
+        elif radii is None:
+            leave_out(own, "without radii every image gets the same number of draws")
         images, smoothed = self._ready(x)
         if smoothed.noise.states is None:
             certify_budget(draws, select_draws, alpha)
@@ -178,10 +182,11 @@ class SmoothedClassifier:
         elif radii is None:
             work = [fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images]
         else:
-            asked: dict[str, Any] = {"draws": draws, "alpha": alpha, "price": price, "rule": rule}
+            asked: dict[str, Any] = {"draws": draws, "alpha": alpha, "rule": rule}
+            asked["price"] = PRICE if price is None else price
             values, offs = images[0].numel(), [_off(smoothed, image) for image in images]
             # Each image by its own distance from the lattice: company changes nothing.
-            plans = {off: grid_plan(replace(smoothed, off=off), values, radii, **asked) for off in set(offs)}
+            plans = {off: plan_around(smoothed, off, values, radii, **asked) for off in set(offs)}
             work = [
                 grid(smoothed, image, select_draws=select_draws, plan=plans[off])
                 for image, off in zip(images, offs, strict=True)

@@ -74,13 +74,18 @@ def _threshold(smoothed: "Smoothed", radius: float, values: int) -> float:
 
     low, high = 0.5, 1.0
     if not reaches(nextafter(high, 0)):
-        off = f" around images that lie {smoothed.off:.4g} off the lattice, as one does here" if smoothed.off else ""
         raise UserError(
-            f"radius {radius:g} cannot be certified with {noise.name} by any number of draws{off}; leave it out"
+            f"radius {radius:g} cannot be certified with {noise.name} by any number of draws{around(smoothed)}: leave "
+            "it out"
         )
     while (middle := (low + high) / 2) not in (low, high):
         low, high = (low, middle) if reaches(middle) else (middle, high)
     return high
+
+
+def around(smoothed: "Smoothed") -> str:
+    """Around which images, as the end of a sentence; nothing where they are those of the lattice."""
+    return f", around images that lie {smoothed.off:.4g} off the lattice" if smoothed.off else ""
 
 
 def _why(plan: Plan, look: int, level: int) -> str:

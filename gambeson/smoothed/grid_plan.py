@@ -1,10 +1,12 @@
 """The plan that decides a grid of radii, the same for what is recorded and for what is served."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from gambeson.errors import UserError
-from gambeson.smoothed.grid import thresholds
+from gambeson.smoothed.grid import around, thresholds
 from gambeson.stats import Plan, plan
 from gambeson.stats import looks as schedule
 
@@ -24,6 +26,9 @@ def grid_plan(
     """
     least, batch, looks = thresholds(smoothed, radii, values), smoothed.base.form.batch, None
     rule = rule or rule_for(smoothed)
+    for radius, p in zip(radii, least, strict=True):
+        if p > alpha ** (1 / draws):  # no bound that holds at alpha is higher, if all draws agree
+            raise _out_of_reach(smoothed, radius, draws, alpha)
     if smoothed.base.positions == "mixture":
         smoothed.fills_rows(draws, alpha)
         if rule != "beta_mixture":
@@ -35,11 +40,30 @@ def grid_plan(
     made = plan(least, alpha=alpha, cap=draws, price=price, rule=rule, looks=looks)
     for radius, limits in zip(radii, made.certifies, strict=True):
         if limits.max() < 0:
-            raise UserError(
-                f"radius {radius:g} is out of reach of {made.looks[-1]} draws at alpha {made.alpha:g}, even if all "
-                "agree: leave it out, or give more draws"
-            )
+            raise _out_of_reach(smoothed, radius, made.looks[-1], made.alpha)
     return made
+
+
+def plan_around(
+    smoothed: "Smoothed", off: float, values: int, radii: Sequence[float], *, draws: int, alpha: float,
+    price: float | None, rule: str | None = None,
+) -> Plan:  # fmt: skip
+    """The plan for an image that lies `off` off the lattice. It goes without the radii that such an image cannot reach;
+    where that is all of them, it goes by the lattice's. Refused is what no image on the lattice could reach.
+    """
+    asked: dict[str, Any] = {"draws": draws, "alpha": alpha, "price": price, "rule": rule}
+    whole = grid_plan(smoothed, values, radii, **asked)
+    for most in range(len(radii) if off else 0, 0, -1):
+        with suppress(UserError):
+            return grid_plan(replace(smoothed, off=off), values, radii[:most], **asked)
+    return whole
+
+
+def _out_of_reach(smoothed: "Smoothed", radius: float, draws: int, alpha: float) -> UserError:
+    return UserError(
+        f"radius {radius:g} is out of reach of {draws} draws at alpha {alpha:g}, even if all agree{around(smoothed)}: "
+        "leave it out, or give more draws"
+    )
 
 
 def rule_for(smoothed: "Smoothed") -> str:

@@ -165,6 +165,18 @@ def test_a_model_that_changed_under_its_records_is_refused(gambeson, run) -> Non
     assert "has changed since its header was written" in done.err
 
 
+def test_a_folder_is_trained_in_or_evaluates_a_given_model_never_both(gambeson, run, tmp_path) -> None:
+    """The header would be another model's."""
+    given, out = (run / "model.safetensors", "--data", "digits", *CERTIFY, *SMALL), tmp_path / "out"
+    out.mkdir()
+    (out / "recipe.toml").write_bytes((run / "recipe.toml").read_bytes())
+    done = gambeson("certify", *given, "--out", out)
+    assert (done.status, "holds a training that has not ended" in done.err) == (2, True)
+    assert gambeson("certify", *given, "--out", tmp_path / "other").status == 0
+    done = gambeson("train", "digits-noisy", "--set", "train.epochs=1", "--out", tmp_path / "other")
+    assert (done.status, "a model that was not trained there" in done.err) == (2, True)
+
+
 @pytest.mark.parametrize("kind", ["attack", "certify"])
 def test_bring_your_own_model_with_weights_and_normalisation(gambeson, own, tmp_path, kind) -> None:
     model = (f"{own.name}:bare", "--weights", "weights.pt", "--mean", "0.5", "--std", "0.25")

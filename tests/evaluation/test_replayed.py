@@ -2,13 +2,18 @@
 
 import copy
 import re
+from dataclasses import replace
 
 import pytest
 
 from gambeson.errors import RunError, UserError
 from gambeson.evaluation import certified
+from gambeson.evaluation.certified import settings_of
+from gambeson.evaluation.procedures import full, of_a_grid
 from gambeson.evaluation.replayed import replayer
 from gambeson.evaluation.smoothing import smooth
+from gambeson.inference import Form
+from gambeson.smoothed.company import together
 
 SMALL = {"noise": "gaussian:0.3", "draws": 2_000, "select_draws": 50, "alpha": 0.01}
 GRID = {"radii": [0.0, 0.1, 0.2], "price": 1e5}
@@ -184,6 +189,28 @@ def test_scores_in_other_bins_are_not_read(made) -> None:
 def test_draws_that_do_not_fill_the_rows_prove_nothing(made) -> None:
     with pytest.raises(UserError, match="give a multiple of 200"):
         made["fixed"].by({**made["fixed"].settings, "positions": "mixture", "draws": 1_999})
+
+
+@pytest.mark.parametrize("budget", ["grid", "fixed"])
+def test_calls_of_fewer_rows_than_those_that_certified_refute_nothing(trained, budget: str) -> None:
+    """Where an image's logits depend on its row, looks follow from the rows of a call."""
+    data, same = trained.data.subset(range(5)), {name: SMALL[name] for name in ("draws", "select_draws", "alpha")}
+    rows = {
+        batch: smooth(trained.model, data, noise="gaussian:0.3", seed=0, form=Form(batch=batch), classes=3)
+        for batch in (125, 62)
+    }
+    mixture = replace(rows[125], base=replace(rows[125].base, positions="mixture"))
+    if budget == "fixed":
+        road = full(mixture, 36, same)
+    else:
+        road = of_a_grid(mixture, 36, same, [0.0, 0.1], price=1e5, rule="beta_mixture", stop_wrong=False)
+    settings, labels = settings_of(mixture, road, 36), data.labels.tolist()
+    begun = [road.begin(*pair, None) for pair in zip(data.pixels(), labels, strict=True)]
+    problem = replayer(rows[62], settings, 36)
+    for row, found in enumerate(together(mixture, begun, data.pixels(), data.indices.tolist())):
+        about = {"index": row, "hash": "", "label": labels[row], "seconds": 0.0}
+        record = found | about | {"correct": found["predict"] == labels[row]}
+        assert problem(record, data.pixels([row])[0]) is None
 
 
 def test_records_of_another_rule_are_found_out(trained) -> None:

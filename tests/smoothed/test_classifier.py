@@ -183,9 +183,32 @@ def test_a_grids_radii_hold_around_images_off_the_lattice() -> None:
         assert one.certify(images[1:], [0.25, 0.5], draws=2_000).records == found.records[1:]
 
 
+@pytest.mark.parametrize(
+    ("noise", "radii", "draws"),
+    [
+        ("gaussian:0.25", [0.25, 0.6], 2_000),
+        ("laplace:0.25", [0.0, 0.25], 10_000),
+        ("uniform:0.5", [0.0, 0.25], 10_000),
+    ],
+)
+def test_an_image_off_the_lattice_goes_without_the_radii_that_it_cannot_reach(
+    noise: str, radii: list[float], draws: int
+) -> None:
+    """Nor does it keep the others from theirs; what it claims is sound all the same."""
+    one = SmoothedClassifier(Constant().eval(), noise, 3, seed=0)
+    floats = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    whole = (floats * 255).round() / 255
+    found = one.certify(torch.cat([whole, floats]), radii, draws=draws)
+    assert found.predict.tolist() == [1, 1]
+    assert found.radius_on_lattice[0] >= radii[-1] > found.radius_on_lattice[1] >= 0
+    assert one.certify(whole, radii, draws=draws).records == found.records[:1]
+    with pytest.raises(UserError, match=r"radius 9 (is out of reach|cannot be certified)"):
+        one.certify(floats, [*radii, 9.0], draws=draws)
+
+
 def test_a_grid_is_planned_once_for_all_images_on_the_lattice(monkeypatch: pytest.MonkeyPatch) -> None:
-    plans, plan = [], smoothed_classifier.grid_plan
-    monkeypatch.setattr(smoothed_classifier, "grid_plan", lambda *a, **k: plans.append(plan(*a, **k)) or plans[-1])
+    plans, plan = [], smoothed_classifier.plan_around
+    monkeypatch.setattr(smoothed_classifier, "plan_around", lambda *a, **k: plans.append(plan(*a, **k)) or plans[-1])
     levels = (torch.arange(5.0) * 40 / 255).reshape(5, 1, 1, 1).expand(5, 1, 4, 4)
     classifier().certify(levels, [0.1], draws=500)
     assert len(plans) == 1
@@ -211,13 +234,16 @@ def test_mean_scores_are_served_too() -> None:
     scores = SmoothedClassifier(model, "gaussian:0.25", 2, smoothing="soft", seed=0)
     assert votes.predict(images, draws=2_000).tolist() == [0, 0]
     assert scores.predict(images, draws=2_000).tolist() == [-1, -1]
+    counted = SmoothedClassifier(model, "splitting:0.5", 2, seed=0)
     bright = SmoothedClassifier(Bright().eval(), "gaussian:0.25", 3, smoothing="soft", seed=0)
     found = bright.certify(IMAGES, draws=3_000)
     assert found.predict[[0, 1, 3, 4]].tolist() == [0, 0, 1, 1]
     assert bright.predict(IMAGES, draws=3_000).tolist() == found.predict.tolist()
     assert all("scores" in record for record in found.records)
     for call, message in (
-        (lambda: bright.certify(IMAGES, [0.0, 0.1]), "soft smoothing does not have"),
+        (lambda: bright.certify(IMAGES, [0.0, 0.1]), "soft smoothing is certified .*: leave radii out"),
+        (lambda: votes.certify(IMAGES, rule="beta_mixture", price=1e5), "without radii .*: leave price, rule out"),
+        (lambda: counted.certify(IMAGES, [0.1]), "every noisy copy of splitting:0.5 is counted: leave radii out"),
         (lambda: bright.predict(IMAGES, draws=3), "draws is 3"),
         (lambda: SmoothedClassifier(model, "gaussian:0.25", 2, smoothing="mean"), "smoothing is 'mean'"),  # type: ignore[arg-type]
         (lambda: SmoothedClassifier(model, "splitting:0.5", 2, smoothing="soft"), "counts every noisy copy"),
