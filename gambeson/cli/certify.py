@@ -148,7 +148,9 @@ def certify(
             typer.echo(f"{name}: {most}{asked} certify at most {largest}")
             start = partial(_start, found, plan, f"certify {name}", engine, workers, ray_address)
             evaluation = record(found, plan, f"certify {name}", start, _watch(_grid(plan.settings) or [0.0]))
-            tell_certified(found.run.records(evaluation), name, grid or [0, 0.25, 0.5, 0.75, 1, 1.5, 2], table_error)
+            within = one_sided(plan.settings["max_radius"])[0][1]
+            customary = [radius for radius in (0, 0.25, 0.5, 0.75, 1, 1.5, 2) if radius <= within]
+            tell_certified(found.run.records(evaluation), name, grid or customary, table_error)
 
     fitting(found.run, form, measured)
 

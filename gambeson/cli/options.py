@@ -17,7 +17,7 @@ Where = Annotated[
 ]
 Data = Annotated[str | None, typer.Option("--data", help="Data set (a run knows its own): mnist, folder:PATH, ...")]
 DataDir = Annotated[Path | None, typer.Option(help="Where data is looked for first (then $GAMBESON_DATA, the cache).")]
-Split = Annotated[str, typer.Option(help="Which images: test, or validation to choose between models.")]
+Split = Annotated[str, typer.Option(help="Which images: test, validation to choose between models, or train.")]
 Every = Annotated[int, typer.Option(help="Every k-th image, by its stable index.")]
 Limit = Annotated[int | None, typer.Option(help="At most so many images.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder for a model that is not a run.")]

@@ -33,6 +33,8 @@ def predict(
     """
     import warnings
 
+    import torch
+
     from gambeson.cli.target import numbers, trained
     from gambeson.data.decode import decode
     from gambeson.records import Run
@@ -42,10 +44,12 @@ def predict(
     run = Run.open(model)
     grid = None if radii is None else numbers(radii, "--radii")
     files = _files(images)
-    found = decode((str(file), file.read_bytes()) for file in files)
-    if list(found.shape[1:]) != run.header["shape"]:
-        shape = f"{tuple(found.shape[1:])}, the model takes {tuple(run.header['shape'])}"
-        raise UserError(f"{files[0]}: pictures are (channels, height, width) {shape}; convert and resize them")
+    pictures = [decode([(str(file), file.read_bytes())]) for file in files]
+    for file, picture in zip(files, pictures, strict=True):
+        if list(picture.shape[1:]) != run.header["shape"]:
+            shape = f"{tuple(picture.shape[1:])}, the model takes {tuple(run.header['shape'])}"
+            raise UserError(f"{file}: the picture is (channels, height, width) {shape}; convert and resize it")
+    found = torch.cat(pictures)
     own = trained(run, factory, weights, mean, std)
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
@@ -79,5 +83,5 @@ def _files(paths: list[Path]) -> list[Path]:
         inside = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
         found += [file for file in inside if not file.name.startswith(".")]
     if not found:
-        raise UserError(f"{', '.join(map(str, paths))}: no picture is there")
+        raise UserError(f"{', '.join(map(str, paths))}: no picture is there; name picture files, or folders of them")
     return found

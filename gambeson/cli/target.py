@@ -114,6 +114,9 @@ def header(name: str, model: nn.Module, data: Dataset, device: str, **known: Any
 def choose(
     name: str, data_dir: Path | None, split: str, every: int, limit: int | None, validation: int = 0, seed: int = 0
 ) -> Dataset:
+    for option, value in (("--every", every), ("--limit", limit)):
+        if value is not None and value < 1:
+            raise UserError(f"{option} is {value}; it must be at least 1")
     chosen = load(name, split, data_dir=data_dir, validation=validation, seed=seed).every(every, limit)
     if not len(chosen):
         raise UserError(f"{name} {split}: no image is left with --every {every} --limit {limit}")

@@ -92,5 +92,5 @@ def _in_words(verdict: dict[str, Any]) -> str:
     agree = f"all {verdict['records']} records agree with their counts and images"
     share = f"{verdict['rejected']} of {verdict['images']} images' claims are rejected ({verdict['allowed']} allowed)"
     few = verdict["allowed"] >= verdict["claims"]
-    vain = f", and radii are claimed of {verdict['claims']}: so few prove nothing on fresh noise" * few
-    return f"{agree}; on fresh noise {share}{vain}: {outcome}"
+    vain = f", which proves nothing: radii are claimed of {verdict['claims']} of them, give more --images" * few
+    return f"{outcome} ({agree}; on fresh noise {share}{vain})"

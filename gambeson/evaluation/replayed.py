@@ -131,8 +131,16 @@ def _difference(given: dict[str, Any], made: dict[str, Any], source: str) -> str
     for name, value in made.items():
         same = partial(_same, SAME_RADIUS if "radi" in name else SAME, name in AT_MOST)
         if not _alike(given[name], value, same):
-            return f"{name} is {given[name]!r}, {source} give {value!r}"
+            return _in_words(name, given[name], value, source, same)
     return None
+
+
+def _in_words(name: str, given: Any, made: Any, source: str, same: Callable[[float, float], bool]) -> str:
+    """Of two dictionaries with the same keys, the first value that differs."""
+    if isinstance(given, dict) and isinstance(made, dict) and given.keys() == made.keys():
+        key = next(key for key in made if not _alike(given[key], made[key], same))
+        return _in_words(f"{name}.{key}", given[key], made[key], source, same)
+    return f"{name} is {given!r}, {source} give {made!r}"
 
 
 def _alike(given: Any, made: Any, same: Callable[[float, float], bool]) -> bool:

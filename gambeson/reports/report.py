@@ -25,6 +25,7 @@ from gambeson.reports.series import Source
 from gambeson.reports.summary import summary
 from gambeson.reports.writers import to_csv, to_latex, to_markdown
 
+FIGURES, TABLES = ("svg", "png", "pdf"), ("csv", "md", "tex")
 SECTIONS: tuple[Callable[[Sequence[Source]], Section | None], ...] = (
     *(overview, certified, reductions, two_by_two, attacked, gallery, pairs, checks, cost, bounds, published),
     *(reading, provenance),
@@ -55,10 +56,19 @@ def report(sources: Sequence[Path], out: Path) -> Path:
     sections = [section for build in SECTIONS if (section := build(loaded)) is not None]
     _distinct(sections)
     out = Path(out)
+    _clear(out)
     shown = [(section, [_write(exhibit, out) for exhibit in section.exhibits]) for section in sections]
     (out / "summary.json").write_text(summary(loaded).model_dump_json(indent=1) + "\n")
     (out / "index.html").write_text(page(shown, loaded))
     return out / "index.html"
+
+
+def _clear(out: Path) -> None:
+    """Figures and tables of an earlier report are not this one's."""
+    for folder, kinds in (("figures", FIGURES), ("tables", TABLES)) if (out / "summary.json").exists() else ():
+        for kind in kinds:
+            for file in (out / folder).glob(f"*.{kind}"):
+                file.unlink()
 
 
 def _write(exhibit: Exhibit, out: Path) -> Shown:

@@ -19,7 +19,7 @@ from gambeson.inference.served import Positions
 from gambeson.machine import usable
 from gambeson.models.guards import require
 from gambeson.models.modes import device_of
-from gambeson.noise import parse
+from gambeson.noise import lattice, parse
 from gambeson.records import Run
 from gambeson.sampling import to_lattice
 from gambeson.smoothed.budgets import certify_budget, leave_out, predict_budget, soft_budget
@@ -89,7 +89,10 @@ class SmoothedClassifier:
     ) -> None:
         if classes < 2:
             raise UserError(f"classes is {classes}; a classifier has at least 2")
+        if form is not None and not isinstance(form, Form):
+            raise UserError(f"form is {form!r}; give a gambeson.inference.Form, or None for float32")
         _check(smoothing, noise)
+        lattice(parse(noise), levels)
         self.smoothing, self.positions = smoothing, positions
         self.model, self.noise, self.classes, self.levels, self.form = model, parse(noise).name, classes, levels, form
         self.seed = secrets.randbits(62) if seed is None else seed
@@ -205,10 +208,13 @@ class SmoothedClassifier:
         if images.dim() != 4 or not len(images) or not images.is_floating_point():
             found = f"{images.dtype} {tuple(images.shape)}"
             raise UserError(f"x is {found}; give float images (N, C, H, W) in [0, 1], at least one")
-        if not bool(images.isfinite().all()) or images.min() < 0 or images.max() > 1:
+        if not bool(images.isfinite().all()):
+            broken = int((~images.flatten(1).isfinite().all(1)).nonzero()[0])
+            raise UserError(f"x, image {broken}: a value is NaN or infinite; all must be in [0, 1]")
+        if images.min() < 0 or images.max() > 1:
             raise UserError(
-                f"x reaches from {images.min():.4g} to {images.max():.4g}; it must be finite and in [0, 1]: divide by "
-                "255, and let the model normalise"
+                f"x reaches from {images.min():.4g} to {images.max():.4g}; it must be in [0, 1]: divide whole levels "
+                f"by the largest ({self.levels}), and let the model normalise"
             )
         if self._smoothed is None:
             require(self.model, images.float().to(device_of(self.model)), None, self.classes)

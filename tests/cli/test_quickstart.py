@@ -1,6 +1,7 @@
 """The whole road in one command; `.ci/run` runs it by itself and looks at the clock."""
 
 import json
+import re
 
 import pytest
 
@@ -9,6 +10,7 @@ import pytest
 def test_quickstart_meets_its_promises(gambeson, tmp_path) -> None:
     done = gambeson("quickstart", "--out", tmp_path / "quick")
     assert done.status == 0, done.err
+    assert re.search(r"certified at l2 radius 0\.25 .*digits-noisy 0\.\d{3}, digits-stability 0\.\d{3} \(", done.out)
     summary = json.loads((tmp_path / "quick" / "report" / "summary.json").read_text())
     runs = {run["method"]: run for run in summary["runs"]}
     assert runs["plain"]["clean_accuracy"] >= 0.96

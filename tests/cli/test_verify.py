@@ -200,10 +200,8 @@ def test_settings_that_were_changed_afterwards_are_found_out(gambeson, run) -> N
 
 def test_so_few_images_that_nothing_could_be_refuted_are_said_to_be(gambeson, run) -> None:
     assert gambeson("certify", run, *CERTIFY, "--radii", "0", "--limit", 1).status == 0
-    assert (
-        "and radii are claimed of 1: so few prove nothing on fresh noise: stands"
-        in gambeson("verify", run, *VERIFY).out
-    )
+    said = gambeson("verify", run, *VERIFY).out
+    assert "which proves nothing: radii are claimed of 1 of them, give more --images" in said
 
 
 @pytest.mark.parametrize(
@@ -264,7 +262,8 @@ def test_exact_counts_that_agree_stand_anywhere_and_others_fall_on_their_kind_of
     assert "0 of 30 images' claims are rejected (0 allowed)" in verified()[1]
     swap_counts(run)
     status, said = verified()
-    assert (status, "2 of 30 images' claims are rejected (0 allowed): DOES NOT STAND" in said) == (1, True)
+    assert status == 1
+    assert re.search(r"DOES NOT STAND \(.*2 of 30 images' claims are rejected \(0 allowed\)\)", said)
     rewrite(run, lambda evaluation: evaluation["machine"].pop("processor"))  # as older versions wrote it
     status, said = verified()
     assert (status, "counted with a processor or versions that are not recorded: verify" in said) == (2, True)
@@ -275,7 +274,7 @@ def test_exact_counts_that_agree_stand_anywhere_and_others_fall_on_their_kind_of
     assert "unit another (now " in said
     assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0  # the others are verified all the same
     _, said = verified()
-    assert sorted(said.count(word) for word in ("): not verified", ": stands")) == [1, 1]
+    assert sorted(said.count(word) for word in ("): not verified", "): stands (")) == [1, 1]
     verdicts = json.loads((run / "verified.json").read_text())["verified"]
     assert {verdict["stands"] for verdict in verdicts} == {None, True}
     swap_counts(run)

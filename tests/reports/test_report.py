@@ -158,6 +158,14 @@ def test_names_are_escaped(tmp_path):
     assert "a&lt;b&gt;&amp;c" in text
 
 
+def test_nothing_of_an_earlier_report_is_left(tmp_path):
+    for name in ("before", "now"):
+        report([fake_run(tmp_path / name, examples=3)], tmp_path / "out")
+    files = {path.name for path in (tmp_path / "out").rglob("*.*")}
+    report([tmp_path / "now"], tmp_path / "alone")
+    assert files == {path.name for path in (tmp_path / "alone").rglob("*.*")}
+
+
 def test_the_same_records_give_the_same_bytes(made, tmp_path):
     report(made[0], tmp_path / "again")
     for path in sorted(made[1].rglob("*")):

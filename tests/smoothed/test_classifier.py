@@ -116,10 +116,10 @@ def test_the_model_is_left_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (IMAGES * 255, "divide by 255"),
+        (IMAGES * 255, r"by the largest \(255\)"),
         (IMAGES[0], "give float images"),
         ((IMAGES * 255).to(torch.uint8), "give float images"),
-        (IMAGES * float("nan"), "must be finite"),
+        (IMAGES * float("nan"), "image 0: a value is NaN"),
         (IMAGES[:0], "at least one"),
     ],
 )
@@ -247,6 +247,8 @@ def test_mean_scores_are_served_too() -> None:
         (lambda: bright.predict(IMAGES, draws=3), "draws is 3"),
         (lambda: SmoothedClassifier(model, "gaussian:0.25", 2, smoothing="mean"), "smoothing is 'mean'"),  # type: ignore[arg-type]
         (lambda: SmoothedClassifier(model, "splitting:0.5", 2, smoothing="soft"), "counts every noisy copy"),
+        (lambda: SmoothedClassifier(model, "gaussian:0.25", 2, form="bf16"), "form is 'bf16'; give a"),  # type: ignore[arg-type]
+        (lambda: SmoothedClassifier(model, "gaussian:0.25", 2, levels=0), "levels is 0"),
     ):
         with pytest.raises(UserError, match=message):
             call()
