@@ -99,6 +99,7 @@ def main() -> None:
     rows = [row(run, *found) for run in runs for found in pairs(run)]
     if not rows:
         raise SystemExit(f"none of {', '.join(map(str, chosen.runs))} was certified with both budgets")
+    chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "budgets.json").write_text(json.dumps({**origin(), "rows": rows}, indent=1) + "\n")
     (chosen.out / "budgets.md").write_text(table(rows))
     print(table(rows))
