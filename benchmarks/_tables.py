@@ -176,11 +176,14 @@ def radii_table(found: dict[str, Any]) -> str:
 
 def differences_table(found: dict[str, Any]) -> str:
     published = "a fixed budget as published, in float32, on other noise"
-    pairs = {"same draws": ("grid", "a fixed budget in its form, on its draws"), WITH: ("grid", published)}
-    pairs[WITHOUT] = (in_float32(found), published)
     rows: Rows = [("", "beside", "largest difference of a cell", f"all within {TOLERANCE:.3f}")]
-    for name, pair in pairs.items():
-        rows.append((*pair, f"{found['largest_difference'][name]:.3f}", "yes" if found["same_table"][name] else "no"))
+    for name, ours, other in (
+        ("same draws", "grid", "a fixed budget in its form, on its draws"),
+        (WITH, "grid", published),
+        (WITHOUT, in_float32(found), published),
+    ):
+        within = "yes" if found["same_table"][name] else "no"
+        rows.append((ours, other, f"{found['largest_difference'][name]:.3f}", within))
     return markdown(rows)
 
 

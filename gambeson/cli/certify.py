@@ -141,15 +141,15 @@ def certify(
         natural(found)
         for plan in plans:
             name = smoothed_name(plan.settings)
-            largest = ", ".join(f"{key} {down(radius)}" for key, radius in one_sided(plan.settings["max_radius"]))
+            largest = one_sided(plan.settings["max_radius"])
+            within = ", ".join(f"{key} {down(radius)}" for key, radius in largest)
             grid = _grid(plan.settings)
             most = "at most " if grid else ""
             asked = f"{plan.settings['draws']} draws at alpha {plan.settings['alpha']:g}"
-            typer.echo(f"{name}: {most}{asked} certify at most {largest}")
+            typer.echo(f"{name}: {most}{asked} certify at most {within}")
             start = partial(_start, found, plan, f"certify {name}", engine, workers, ray_address)
             evaluation = record(found, plan, f"certify {name}", start, _watch(_grid(plan.settings) or [0.0]))
-            within = one_sided(plan.settings["max_radius"])[0][1]
-            customary = [radius for radius in (0, 0.25, 0.5, 0.75, 1, 1.5, 2) if radius <= within]
+            customary = [radius for radius in (0, 0.25, 0.5, 0.75, 1, 1.5, 2) if radius <= largest[0][1]]
             tell_certified(found.run.records(evaluation), name, grid or customary, table_error)
 
     fitting(found.run, form, measured)

@@ -25,7 +25,7 @@ from gambeson.reports.series import Source
 from gambeson.reports.summary import summary
 from gambeson.reports.writers import to_csv, to_latex, to_markdown
 
-FIGURES, TABLES = ("svg", "png", "pdf"), ("csv", "md", "tex")
+WRITTEN = {"figures": ("svg", "png", "pdf"), "tables": ("csv", "md", "tex")}
 SECTIONS: tuple[Callable[[Sequence[Source]], Section | None], ...] = (
     *(overview, certified, reductions, two_by_two, attacked, gallery, pairs, checks, cost, bounds, published),
     *(reading, provenance),
@@ -38,7 +38,7 @@ def report(sources: Sequence[Path], out: Path) -> Path:
     Args:
         sources: run folders, or per-image logs in the field's format (idx, label, predict, radius, correct, time,
             tab-separated, -1 = abstain), alone or together.
-        out: the folder to write; made if it is not there. Files of an earlier report in it are replaced.
+        out: the folder to write; made if it is not there. Figures and tables of an earlier report in it go.
 
     Returns: the path of out/index.html. Beside it: summary.json, figures/STEM.{svg,png,pdf}, tables/STEM.{csv,md,tex}
     (numbers of the figure of the same stem), tables/STEM-steps.csv (every corner of a curve).
@@ -65,9 +65,11 @@ def report(sources: Sequence[Path], out: Path) -> Path:
 
 def _clear(out: Path) -> None:
     """Figures and tables of an earlier report are not this one's."""
-    for folder, kinds in (("figures", FIGURES), ("tables", TABLES)) if (out / "summary.json").exists() else ():
-        for kind in kinds:
-            for file in (out / folder).glob(f"*.{kind}"):
+    if not (out / "summary.json").exists():
+        return
+    for folder, kinds in WRITTEN.items():
+        for file in (out / folder).glob("*.*"):
+            if file.suffix[1:] in kinds:
                 file.unlink()
 
 

@@ -92,7 +92,7 @@ class SmoothedClassifier:
         if form is not None and not isinstance(form, Form):
             raise UserError(f"form is {form!r}; give a gambeson.inference.Form, or None for float32")
         _check(smoothing, noise)
-        lattice(parse(noise), levels)
+        lattice(parse(noise), levels)  # refuses levels; its table is kept for the first call
         self.smoothing, self.positions = smoothing, positions
         self.model, self.noise, self.classes, self.levels, self.form = model, parse(noise).name, classes, levels, form
         self.seed = secrets.randbits(62) if seed is None else seed
@@ -163,30 +163,27 @@ class SmoothedClassifier:
         """Classes and certified radii; arguments as `gambeson.certified`, radii None: full precision, price None: 5e6,
         rule None: the one that fits the form (`grid_plan`). Splitting noise needs no draws: its radii are exact.
         """
-        own = {"price": price is not None, "rule": rule is not None}
-        if parse(self.noise).kind == "splitting":
-            leave_out({"radii": radii is not None, **own}, f"every noisy copy of {self.noise} is counted")
-        elif self.smoothing == "soft":
-            leave_out({"radii": radii is not None, **own}, "soft smoothing is certified with a fixed number of draws")
-        elif radii is None:
-            leave_out(own, "without radii every image gets the same number of draws")
         images, smoothed = self._ready(x)
+        own = {"price": price is not None, "rule": rule is not None}
         if smoothed.noise.states is None:
             certify_budget(draws, select_draws, alpha)
         draws, select_draws = int(draws), int(select_draws)
         smoothed.fills_rows(draws, alpha)
         if smoothed.noise.states is not None:
+            leave_out({"radii": radii is not None, **own}, f"every noisy copy of {self.noise} is counted")
             work = [exact(smoothed, image) for image in images]
         elif self.smoothing == "soft":
+            leave_out({"radii": radii is not None, **own}, "soft smoothing is certified with a fixed number of draws")
             soft_budget(draws, alpha)
             work = [
                 soft_fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images
             ]
         elif radii is None:
+            leave_out(own, "without radii every image gets the same number of draws")
             work = [fixed(smoothed, image, select_draws=select_draws, draws=draws, alpha=alpha) for image in images]
         else:
-            asked: dict[str, Any] = {"draws": draws, "alpha": alpha, "rule": rule}
-            asked["price"] = PRICE if price is None else price
+            price = PRICE if price is None else price
+            asked: dict[str, Any] = {"draws": draws, "alpha": alpha, "price": price, "rule": rule}
             values, offs = images[0].numel(), [_off(smoothed, image) for image in images]
             # Each image by its own distance from the lattice: company changes nothing.
             plans = {off: plan_around(smoothed, off, values, radii, **asked) for off in set(offs)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gambeson.errors import UserError
 from gambeson.smoothed.grid import around, thresholds
-from gambeson.stats import Plan, plan
+from gambeson.stats import Plan, attainable, plan
 from gambeson.stats import looks as schedule
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ def grid_plan(
     """
     least, batch, looks = thresholds(smoothed, radii, values), smoothed.base.form.batch, None
     rule = rule or rule_for(smoothed)
-    for radius, p in zip(radii, least, strict=True):
-        if p > alpha ** (1 / draws):  # no bound that holds at alpha is higher, if all draws agree
-            raise _out_of_reach(smoothed, radius, draws, alpha)
     if smoothed.base.positions == "mixture":
         smoothed.fills_rows(draws, alpha)
         if rule != "beta_mixture":
@@ -37,6 +34,9 @@ def grid_plan(
                 f"form {smoothed.base.form}: give rule beta_mixture, or certify in another form"
             )
         looks = schedule(draws, batch, step=batch)
+    for radius, p in zip(radii, least, strict=True):  # a plan takes seconds
+        if not attainable(p, alpha=alpha, cap=draws, rule=rule):
+            raise _out_of_reach(smoothed, radius, draws, alpha)
     made = plan(least, alpha=alpha, cap=draws, price=price, rule=rule, looks=looks)
     for radius, limits in zip(radii, made.certifies, strict=True):
         if limits.max() < 0:

@@ -242,7 +242,7 @@ def test_mean_scores_are_served_too() -> None:
     assert all("scores" in record for record in found.records)
     for call, message in (
         (lambda: bright.certify(IMAGES, [0.0, 0.1]), "soft smoothing is certified .*: leave radii out"),
-        (lambda: votes.certify(IMAGES, rule="beta_mixture", price=1e5), "without radii .*: leave price, rule out"),
+        (lambda: votes.certify(images, rule="beta_mixture", price=1e5), "without radii .*: leave price, rule out"),
         (lambda: counted.certify(IMAGES, [0.1]), "every noisy copy of splitting:0.5 is counted: leave radii out"),
         (lambda: bright.predict(IMAGES, draws=3), "draws is 3"),
         (lambda: SmoothedClassifier(model, "gaussian:0.25", 2, smoothing="mean"), "smoothing is 'mean'"),  # type: ignore[arg-type]
