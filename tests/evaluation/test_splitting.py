@@ -111,9 +111,9 @@ def test_verify_counts_again_and_wants_the_same(split) -> None:
         ("counts", lambda counts: [counts[0] + 1, *counts[1:]], "add up to 382 draws at most"),
         ("selected", lambda selected: 1 - selected, "selected is"),
         ("p_lower", lambda p: p - 1e-6, "p_lower is"),
-        ("radii", lambda radii: {"splitting_l1": radii["splitting_l1"] + 1 / 255}, "radii is"),
+        ("radii", lambda radii: {"splitting_l1": radii["splitting_l1"] + 1 / 255}, r"radii\.splitting_l1 is"),
         ("predict", lambda predict: 1 - predict, "predict is"),
-        ("radii_real", lambda radii: {"splitting_l1": radii["splitting_l1"] + 1 / 255}, "radii_real is"),
+        ("radii_real", lambda radii: {"splitting_l1": radii["splitting_l1"] + 1 / 255}, r"radii_real\.splitting_l1 is"),
     ],
 )
 def test_a_touched_record_is_found_out(split, field, change, words) -> None:
