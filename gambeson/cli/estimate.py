@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
     from gambeson.evaluation import Evaluation
@@ -24,6 +26,16 @@ def what_is_left(target: "Target", evaluation: "Evaluation", name: str) -> "Esti
         if image["index"] not in done
     }
     return replace(found, made=sum(counted.values()))
+
+
+def tell_effort(target: "Target", evaluation: "Evaluation", name: str) -> None:
+    """Says about how long what is left of the evaluation `name` will take, where that is worth a word."""
+    done = {record["index"] for record in target.run.records(name)}
+    rows = [row for row, index in enumerate(target.data.indices.tolist()) if index not in done]
+    found = evaluation.effort(rows) if rows else None
+    if found is not None and found.seconds > 10:
+        told = f"about {_time(found.seconds)} if all hold out: what falls early takes less"
+        typer.echo(f"{found.images} images, {told}", err=True)
 
 
 def in_words(found: "Estimate", processes: int = 1, adaptive: bool = True) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from gambeson.errors import UserError
 from gambeson.records import Run
 from gambeson.reports.naming import TIGHT, smoothed_name
-from gambeson.reports.series import Attacked, Certified, Images, Source
+from gambeson.reports.series import Attacked, Certified, Diagnosed, Images, Source
 from gambeson.schema import RECORDS
 
 Line = dict[str, Any]
@@ -31,6 +31,7 @@ def read_run(path: Path) -> Source:
         clean=tuple(_images(e, lines[e["id"]]) for e in of_kind["clean"]),
         certified=tuple(series for e in of_kind["certified"] for series in _certified(e, lines[e["id"]])),
         attacked=tuple(_attacked(run, e, lines[e["id"]]) for e in of_kind["attacked"]),
+        diagnosed=tuple(_diagnosed(e, lines[e["id"]]) for e in of_kind["diagnosed"]),
         checks=tuple(run.checks()),
         cost=run.cost(),
         commands=tuple(dict.fromkeys(e["command"] for e in evaluations)),
@@ -130,6 +131,21 @@ def _attacked(run: Run, evaluation: Line, lines: list[Line]) -> Attacked:
         distance=_column(lines, "distance"),
         gallery=gallery if gallery.exists() else None,
         seconds=_column(lines, "seconds"),
+    )
+
+
+def _diagnosed(evaluation: Line, lines: list[Line]) -> Diagnosed:
+    def numbers(name: str) -> Any:
+        return np.array([line[name] for line in lines], dtype=np.float64)  # None becomes NaN
+
+    return Diagnosed(
+        images=_images(evaluation, lines),
+        evaluation=evaluation["id"],
+        settings=evaluation["settings"],
+        after_steps=numbers("after_steps"),
+        after_restarts=numbers("after_restarts"),
+        gamma=numbers("gamma"),
+        loss=numbers("loss"),
     )
 
 

@@ -28,7 +28,7 @@ def accuracy(records) -> float:
 )  # fmt: skip
 def test_settings_and_records_are_complete(trained, options) -> None:
     kept = []
-    options = {"eps": 0.1, "steps": 4, **options}
+    options = {"eps": 0.1, **({} if options.get("attack") == "fgsm" else {"steps": 4}), **options}
     evaluation = attacked(trained.model, trained.data, **options, keep=lambda *batch: kept.append(batch))
     settings = check_settings("attacked", evaluation.settings)
     assert settings["target"] == ("smoothed" if "noise" in options else "base")
@@ -74,8 +74,10 @@ def test_accuracy_falls_with_eps_and_steps(trained) -> None:
 
 
 def test_what_fgsm_is_told_is_what_it_does(trained) -> None:
-    """A step size is used; a step rule that it does not know is not recorded."""
-    evaluation = attacked(trained.model, trained.data, eps=0.2, attack="fgsm", step_size=0.05, step_rule="adam")
+    """A step size is used; a step rule, which it does not have, is refused."""
+    with pytest.raises(UserError, match="fgsm has no option step_rule"):
+        attacked(trained.model, trained.data, eps=0.2, attack="fgsm", step_rule="adam")
+    evaluation = attacked(trained.model, trained.data, eps=0.2, attack="fgsm", step_size=0.05)
     assert (evaluation.settings["step_size"], evaluation.settings["step_rule"], evaluation.settings["steps"]) == (
         0.05,
         "sign",
