@@ -90,8 +90,7 @@ class Local:
                 # One ahead, so that no worker waits for this loop.
                 while len(running) < self.workers + 1 and (batch := waiting.take(self.workers)) is not None:
                     try:
-                        with uninterrupted():  # a worker may be started
-                            running[pool.submit(_judge, pickle.dumps(batch), self.slice_seconds)] = batch
+                        running[_submitted(pool, batch, self.slice_seconds)] = batch
                     except BrokenProcessPool:  # it says so when it is given work; what was done before comes first
                         waiting.returned.appendleft(batch)
                         if not running:
@@ -115,6 +114,16 @@ class Local:
             pool.shutdown(cancel_futures=True)
             kept_open.close()
             alive.close()
+
+
+def _submitted(pool: ProcessPoolExecutor, batch: Batch, slice_seconds: float) -> Future[Judged]:
+    try:
+        with uninterrupted():  # a worker may be started
+            return pool.submit(_judge, pickle.dumps(batch), slice_seconds)
+    except OSError as error:
+        if error.errno is None:  # "handle is closed": a pool closes its queue when it breaks, even under a new worker
+            raise BrokenProcessPool(str(error)) from error
+        raise
 
 
 class _Lent:

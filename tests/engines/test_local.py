@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -211,6 +212,23 @@ def test_a_worker_that_dies_before_it_has_its_judge_is_replaced(parent) -> None:
     finally:
         running.kill()
     assert (running.returncode, len(told.split())) == (0, len(BATCHES))
+
+
+def test_a_worker_that_dies_while_another_is_started_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool has closed its queue, which the new one is given."""
+    spawn, spawned = ProcessPoolExecutor._spawn_process, []
+
+    def late(pool: ProcessPoolExecutor) -> None:
+        spawned.append(pool)
+        if len(spawned) == 2:
+            for process in pool._processes.values():
+                process.kill()
+            wait(lambda: pool._call_queue._reader.closed)
+        spawn(pool)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "_spawn_process", late)
+    assert squares(Local(2)(Squares(), batches())) == EXPECTED
+    assert len(spawned) == 4
 
 
 def test_workers_share_the_cores(monkeypatch) -> None:
