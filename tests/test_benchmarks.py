@@ -268,6 +268,7 @@ def test_what_a_driver_does_is_measured_and_extrapolated(monkeypatch: pytest.Mon
 
 P = json.loads((Path(__file__).parents[1] / "results" / "draws" / "p.json").read_text())
 PROMISED = {"0.25": 10.0, "0.50": 7.0, "1.00": 7.0}
+WORST = {"0.25": {"at one half": 9.58}, "0.50": {"at one half": 5.97}, "1.00": {"at one half": 4.73}}
 
 
 @pytest.mark.parametrize(
@@ -281,9 +282,22 @@ def test_a_grid_saves_what_is_promised_on_published_probabilities(sigma: str) ->
     assert found["ratio"] >= PROMISED[sigma]
     assert found["largest_loss"] <= 0.002
     kept = json.loads((Path(__file__).parents[1] / "results" / "draws" / "draws.json").read_text())["rows"]
-    alike = [
-        row
-        for row in kept
-        if [row[name] for name in ("sigma", "variant", "price")] == [float(sigma), "spread", draws.PRICE]
-    ]
-    assert alike == [found]
+    measured = [found] + [draws.measure(float(sigma), P[sigma], variant, draws.PRICE) for variant in WORST[sigma]]
+    for one in measured:
+        name = ("sigma", "variant", "price")
+        assert [row for row in kept if [row[key] for key in name] == [one[key] for key in name]] == [one]
+    assert [one["ratio"] for one in measured[1:]] == pytest.approx(list(WORST[sigma].values()), abs=0.01)
+
+
+def test_probabilities_come_back_from_a_log(tmp_path: Path) -> None:
+    """Bounds of known counts, as logs print them: three digits of a radius, -1 where it abstains."""
+    counts = [51_000, 80_000, 99_000, 99_990, 100_000]
+    radii = [0.5 * norm.ppf(proportion_confint(k, 100_000, 0.002, "beta")[0]) for k in counts]
+    rows = [f"{at}\t3\t3\t{radius:.3}\t1\t0:00:10" for at, radius in enumerate(radii)]
+    log = tmp_path / "log"
+    log.write_text("\n".join(["idx\tlabel\tpredict\tradius\tcorrect\ttime", *rows, "9\t3\t-1\t0.0\t0\t0:00:10"]))
+    found = draws.derive([f"0.50={log}"])["0.50"]
+    assert found["p"][:-1] == pytest.approx([k / 100_000 for k in counts], rel=0.002)
+    assert found["p"][-1] is None
+    assert found["right"] == [True] * 5 + [False]
+    assert found["cut_off"] == [False] * 4 + [True, False]

@@ -56,7 +56,14 @@ QUICK = [form for form in FORMS if form.id.endswith(("False", "channels_last-Tru
 
 
 def honest(
-    name: str, shape: tuple[int, int, int], dtype: str, memory: str, extra: dict, batch: int, device: str
+    name: str,
+    shape: tuple[int, int, int],
+    dtype: str,
+    memory: str,
+    extra: dict,
+    batch: int,
+    threads: int,
+    device: str,
 ) -> None:
     torch.manual_seed(0)
     model = models.build(name, classes=10, shape=shape)
@@ -66,7 +73,7 @@ def honest(
             module.running_var.uniform_(0.5, 2)
         if isinstance(module, nn.Linear):  # one begins with zeros, and logits that are all 0 have few digits
             nn.init.normal_(module.weight, std=0.1)
-    served = serve(model, Form(dtype, memory, batch, torch.get_num_threads(), device, **extra))  # type: ignore[arg-type]
+    served = serve(model, Form(dtype, memory, batch, threads, device, **extra))  # type: ignore[arg-type]
     noisy = (images(3, shape) + 0.5 * torch.randn(3, *shape)).to(device)
     assert rows_are_independent(served, noisy)
     assert positions_are_alike(served, noisy)
@@ -78,20 +85,27 @@ def honest(
 @pytest.mark.parametrize(("dtype", "memory", "extra"), QUICK)
 def test_rows_of_honest_models_are_independent_and_alike(dtype: str, memory: str, extra: dict) -> None:
     name, shape = ("digits_cnn", (1, 8, 8)) if extra["compiled"] else ("resnet20", (3, 8, 8))
-    honest(name, shape, dtype, memory, extra, 9, "cpu")
+    honest(name, shape, dtype, memory, extra, 9, 1, "cpu")
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("batch", [2, 64, 100, 201])
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
+@pytest.mark.parametrize("batch", [2, 50, 64, 100, 201, 400])
+@pytest.mark.parametrize(("device", "threads"), [("cpu", 1), ("cpu", 2), pytest.param("cuda", 1, marks=NEEDS_CUDA)])
 @pytest.mark.parametrize(
     ("name", "shape"), [("lenet", (1, 28, 28)), ("smallcnn", (1, 28, 28)), ("resnet20", (3, 32, 32))]
 )
 @pytest.mark.parametrize(("dtype", "memory", "extra"), FORMS)
 def test_real_models_too(
-    name: str, shape: tuple[int, int, int], dtype: str, memory: str, extra: dict, batch: int, device: str
+    name: str,
+    shape: tuple[int, int, int],
+    dtype: str,
+    memory: str,
+    extra: dict,
+    batch: int,
+    device: str,
+    threads: int,
 ) -> None:
-    honest(name, shape, dtype, memory, extra, batch, device)
+    honest(name, shape, dtype, memory, extra, batch, threads, device)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 from exact_cells import cell_probabilities
-from halfspaces import FALSE_ALARM, LEVELS, ONE, halfspace
+from halfspaces import FALSE_ALARM, LEVELS, ONE, halfspace, image_at
 from scipy.stats import beta, binom
+from torch import Tensor
 
 from gambeson.certificates import CERTIFICATES, applicable
 from gambeson.noise import parse
@@ -47,18 +48,18 @@ def one_pixel(noise: str) -> Smoothed:
     return halfspace(noise, ONE, EDGE / LEVELS, batch=10_000)
 
 
-def certificates(smoothed: Smoothed, count: int, procedure: Certify) -> list[dict]:
+def certificates(smoothed: Smoothed, count: int, procedure: Certify, pixels: Tensor = PIXELS) -> list[dict]:
     """`count` independent records of the image, each on noise of its own, in shared calls: the road of every run."""
     records = []
     for start in range(0, count, COMPANY):
         indices = range(start, min(count, start + COMPANY))
         work = [procedure(smoothed) for _ in indices]
-        records += together(smoothed, work, PIXELS.expand(len(indices), 1, 1, 1), indices)
+        records += together(smoothed, work, pixels.expand(len(indices), *pixels.shape), indices)
     return records
 
 
-def full(alpha: float) -> Certify:
-    return lambda smoothed: fixed(smoothed, PIXELS, select_draws=SELECT, draws=DRAWS, alpha=alpha)
+def full(alpha: float, pixels: Tensor = PIXELS) -> Certify:
+    return lambda smoothed: fixed(smoothed, pixels, select_draws=SELECT, draws=DRAWS, alpha=alpha)
 
 
 def some_radii(noise: str, alpha: float, rule: str = "group_sequential") -> Certify:
@@ -95,8 +96,8 @@ def chance_of_a_false_claim(noise: str, alpha: float) -> float:
     return float(binom.sf(SELECT / 2, SELECT, p) * binom.sf(least - 1, DRAWS, p))
 
 
-def false_claims(records: list[dict], name: str) -> int:
-    return sum(record["selected"] == 1 and record["radii"][name] > DISTANCE for record in records)
+def false_claims(records: list[dict], name: str, distance: float = DISTANCE) -> int:
+    return sum(record["selected"] == 1 and record["radii"][name] > distance for record in records)
 
 
 def too_many(found: int, count: int, chance: float = ALPHA) -> bool:
@@ -133,6 +134,17 @@ def test_a_fixed_budget_covers(noise: str, name: str) -> None:
 @pytest.mark.parametrize(("noise", "name"), NOISES)
 def test_a_fixed_budget_covers_large(noise: str, name: str) -> None:
     fixed_covers(noise, name, LONG)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("distance", [0.05, 0.3])
+def test_a_fixed_budget_covers_in_sixteen_pixels_large(distance: float) -> None:
+    """Weights of all sizes and signs, a boundary that is no lattice plane: the probability is the normal one."""
+    pixels, threshold = image_at(distance)
+    smoothed = halfspace("gaussian:0.25", threshold=threshold, batch=10_000)
+    found = false_claims(certificates(smoothed, LONG, full(ALPHA, pixels), pixels), "gaussian_l2", distance)
+    assert found > LONG * ALPHA * 0.5
+    assert not too_many(found, LONG)
 
 
 GRIDS = pytest.mark.parametrize(

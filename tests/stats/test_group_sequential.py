@@ -1,14 +1,17 @@
 """The chance of ever certifying too much: by exact recursion, by enumeration with fractions, by simulation."""
 
 from fractions import Fraction
+from itertools import product
 from math import comb
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
+from gambeson.certificates.customary import customary
 from gambeson.errors import UserError
+from gambeson.noise import lattice, parse
 from gambeson.stats import beta_mixture, looks, lower
 from gambeson.stats.group_sequential import crossing, limits
 
@@ -50,6 +53,26 @@ def test_the_crossing_probability_is_at_most_alpha(rule, alpha, threshold):
     assert crossing(threshold - 0.02 * (1 - threshold), LOOKS, found) < at
     if rule == "group_sequential" and threshold < 0.999:
         assert at > 0.75 * alpha  # what whole counts allow
+
+
+def customary_thresholds() -> list[float]:
+    """Every threshold that `certify` takes by itself for MNIST and CIFAR-10 under published noises, at alpha 0.001."""
+    found = set()
+    for dataset, sigma, values in product(("mnist", "cifar10"), (0.25, 0.5, 1.0), (784, 3072)):
+        largest = sigma * ndtri(lower(100_000, 100_000, 0.001))
+        radii = [radius for radius in customary(dataset, "l2", largest) if radius < largest]
+        noise = lattice(parse(f"gaussian:{sigma}"), 255)
+        found |= {float(ndtr(radius / sigma)) + noise.tau * values for radius in radii}
+    return sorted(found)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("alpha", [0.1, 0.001, 1e-6])
+@pytest.mark.parametrize("rule", RULES)
+def test_at_every_customary_threshold_too(rule, alpha):
+    chances = [crossing(t, LOOKS, RULES[rule](t, LOOKS, alpha)) for t in customary_thresholds()]
+    assert len(chances) > 30
+    assert 0 < max(chances) <= alpha
 
 
 def test_what_is_not_followed_counts_against_us():
