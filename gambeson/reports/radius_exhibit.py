@@ -93,12 +93,13 @@ def attacks_on(entries: Sequence[Entry]) -> list[Curve]:
 
 
 def _marks(entries: Sequence[Entry], tint: dict[str, int]) -> list[Mark]:
-    """The largest radius that n and alpha allow, once for each bound and value, coloured where its bound has a
-    colour."""
+    """The largest radius that n and alpha allow, or that was asked for, once for each bound and value, coloured where
+    its bound has a colour."""
     found: dict[str, Mark] = {}
     for source, series in entries:
         if series.max_radius is not None and np.isfinite(series.max_radius):
-            name = f"largest possible, {bound(series.certificate)}: {down(series.max_radius)}"
+            what = "largest of the grid" if series.grid is not None else "largest possible"
+            name = f"{what}, {bound(series.certificate)}: {down(series.max_radius)}"
             found.setdefault(name, Mark(name, series.max_radius, tint.get(certified_name(source, series))))
     return list(found.values())
 

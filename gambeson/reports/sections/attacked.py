@@ -15,7 +15,7 @@ from gambeson.reports.styling import colours, told_apart
 from gambeson.reports.subsets import alike, differing, joined
 from gambeson.reports.tables import Column, Table
 
-MOST_LINES = 8  # in one figure; more are divided by target, then by noise
+MOST_LINES = 8  # in one figure; more are divided by target, then by noise, then by attack
 UNDEFENDED = "plain"
 
 
@@ -28,13 +28,16 @@ def attacked(sources: Sequence[Source]) -> Section | None:
     exhibits = []
     for parts, part in _figures(found).items():
         stem = file_stem("attacked", *parts)
-        exhibits.append(_figure(stem, part, tint, numbers))
-        exhibits.append(_outcomes(file_stem("outcomes", *parts), part, numbers))
+        of = ", ".join(part for part in parts[2:] if part)
+        exhibits.append(_figure(stem, part, of, tint, numbers))
+        exhibits.append(_outcomes(file_stem("outcomes", *parts), part, of, numbers))
     exhibits.append(cards(found, numbers))
     text = [
         "Accuracy under attack is an upper bound on robust accuracy: a stronger attack may lower it. At eps 0 it is "
         "the accuracy on the same images, unperturbed, under the same prediction rule. A1, A2, ... refer to the "
-        "attack cards below. An abstention counts as not correct and is listed apart from wrong answers.",
+        "attack cards below. An abstention counts as not correct and is listed apart from wrong answers. 'Fooled "
+        "what was attacked' is what the attack saw: of a smoothed classifier its own draws, where the answers are on "
+        "fresh ones.",
     ]
     if all(curve.source.method not in (UNDEFENDED, None) for curve in found):
         text.append("No undefended model (method plain) is among the attacked runs: add one, as the yardstick.")
@@ -42,11 +45,12 @@ def attacked(sources: Sequence[Source]) -> Section | None:
 
 
 def _figures(found: Sequence[Curve]) -> dict[tuple[str | None, ...], list[Curve]]:
-    """Curves by data set and norm; where those are many, by target as well, and where still many, by noise."""
+    """Curves by data set and norm; where those are many, by target as well, by noise, and last by attack."""
     keys: list[Callable[[Curve], tuple[str | None, ...]]] = [
         lambda c: (c.source.dataset, c.norm),
         lambda c: (c.source.dataset, c.norm, c.card["target"]),
         lambda c: (c.source.dataset, c.norm, c.card["target"], c.card["noise"]),
+        lambda c: (c.source.dataset, c.norm, c.card["target"], c.card["noise"], c.card["attack"]),
     ]
     figures: dict[tuple[str | None, ...], list[Curve]] = {}
     rest = list(found)
@@ -60,13 +64,13 @@ def _figures(found: Sequence[Curve]) -> dict[tuple[str | None, ...], list[Curve]
     return figures
 
 
-def _figure(stem: str, part: Sequence[Curve], tint: dict[str, int], numbers: dict[str, str]) -> Exhibit:
+def _figure(stem: str, part: Sequence[Curve], of: str, tint: dict[str, int], numbers: dict[str, str]) -> Exhibit:
     images = [curve.images for curve in part]
     names = [joined(_name(curve, numbers), of) for curve, of in zip(part, differing(images), strict=True)]
     lines = [Line(name, *xy(c), "points", tint[c.source.name]) for name, c in zip(names, part, strict=True)]
     norm, dataset = part[0].norm, part[0].source.dataset or "data not stated"
     chart = Chart(
-        title=f"Accuracy under attack against {norm} eps, {dataset}",
+        title=joined(f"Accuracy under attack against {norm} eps", dataset, of),
         x_label=f"{norm} eps (pixels in [0, 1])",
         y_label="accuracy (fraction of all images)",
         lines=told_apart(lines),
@@ -102,13 +106,13 @@ def _name(curve: Curve, numbers: dict[str, str]) -> str:
     return f"{curve.source.name}, {_target(curve)}, {attack_name(curve)} ({numbers[card_key(curve)]})"
 
 
-def _outcomes(stem: str, part: Sequence[Curve], numbers: dict[str, str]) -> Exhibit:
+def _outcomes(stem: str, part: Sequence[Curve], of: str, numbers: dict[str, str]) -> Exhibit:
     norm = part[0].norm
     columns = [
         *(Column("run"), Column("images", "count"), Column("data"), Column("target"), Column("attack card")),
         Column(f"{norm} eps", "setting"),
         *(Column("correct", "share"), Column("wrong", "share"), Column("abstained", "share")),
-        *(Column("attack succeeded", "share"), Column(f"largest {norm} distance", "setting")),
+        *(Column("fooled what was attacked", "share"), Column(f"largest {norm} distance", "setting")),
         Column("natural accuracy (base, no noise)", "share"),
     ]
     rows = []
@@ -132,5 +136,5 @@ def _outcomes(stem: str, part: Sequence[Curve], numbers: dict[str, str]) -> Exhi
                     base,
                 ]
             )
-    text = f"Correct, wrong and abstained under attack, {norm} norm, as fractions of all images."
+    text = joined("Correct, wrong and abstained under attack, as fractions of all images", f"{norm} norm", of) + "."
     return Exhibit(stem, text, Table(columns, rows))

@@ -1,5 +1,6 @@
-"""Runs compared two by two under one attack: same card, same eps, same images."""
+"""Runs compared two by two under one attack: same settings, same eps, same images."""
 
+import json
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -18,17 +19,21 @@ Rows = list[list[object]]
 def attacked_pairs(sources: Sequence[Source]) -> tuple[list[Exhibit], list[str]]:
     """One table per data set and norm, the pairs of one attack card together; and why others are not paired.
 
-    The card holds the target and its noise, so that base is compared with base, and one smoothing with the same.
+    The card holds the target and its noise, so that base is compared with base, and one smoothing with the same. It
+    also holds the inference form, which is a run's own, and may differ.
     """
     numbers = numbered(sources)
+    attacks: dict[str, list[Curve]] = {}
+    for curve in (curve for source in sources for curve in curves(source)):
+        attacks.setdefault(json.dumps({**curve.card, "form": None}, sort_keys=True), []).append(curve)
     tables: dict[tuple[str | None, str], tuple[Rows, set[str]]] = {}
     skipped: list[str] = []
-    for key, number in numbers.items():
-        found = [curve for source in sources for curve in curves(source) if card_key(curve) == key]
+    for found in attacks.values():
         names = _names(found)
         for (a, name_a), (b, name_b) in combinations(zip(found, names, strict=True), 2):
             if a.source is b.source or a.source.dataset != b.source.dataset:
                 continue
+            number = " and ".join(dict.fromkeys(numbers[card_key(curve)] for curve in (a, b)))
             rows, ways = tables.setdefault((a.source.dataset, a.norm), ([], set()))
             for eps, left, right in _shared(a, b):
                 match = matched(left.images, right.images)
@@ -62,7 +67,7 @@ def _shared(a: Curve, b: Curve) -> list[tuple[float, Attacked, Attacked]]:
 def _exhibit(dataset: str | None, norm: str, rows: Rows, ways: set[str]) -> Exhibit:
     head = [Column("a"), Column("b"), Column("target"), Column("attack card"), Column(f"{norm} eps", "setting")]
     text = (
-        f"Paired differences of accuracy under attack, {norm} norm, each under one attack card at one eps; "
+        f"Paired differences of accuracy under attack, {norm} norm, each under one attack at one eps; "
         f"images matched by {' or by '.join(sorted(ways))}."
     )
     return Exhibit(file_stem("pairs-attacked", dataset, norm), text, Table([*head, *columns("correct")], rows))

@@ -31,7 +31,10 @@ def attacked_too(figures: Sequence[Sequence[Entry]]) -> str | None:
             "real-valued adversaries lies between that lower certified accuracy and the accuracy under attack, where "
             "an abstention under attack is no proof of an error."
         )
-    return text + "Where a legend states images, its curves are about different images: no order of them is implied."
+    return (
+        text
+        + "Where a legend states images, curves and points are about different images: no order of them is implied."
+    )
 
 
 def _lower(drawn: Sequence[tuple[Sequence[Entry], Sequence[Curve]]]) -> str:

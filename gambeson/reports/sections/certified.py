@@ -49,7 +49,7 @@ def certified(sources: Sequence[Source]) -> Section | None:
     text: list[str | tuple[str, str]] = [
         "Each curve is the exact step function of the recorded radii: the fraction of all images that are not "
         "abstained on, correct, and certified at that radius or more. Dotted vertical lines mark the largest radius "
-        "that the number of draws and alpha allow.",
+        "that the number of draws and alpha allow, or what it comes to under each bound at the last radius of a grid.",
     ]
     attacked = attacked_too(figures)
     if attacked is not None:

@@ -17,8 +17,8 @@ def cost(sources: Sequence[Source]) -> Section | None:
     if not exhibits:
         return None
     text = [
-        "Seconds are those of the machine named in the row and compare only on the same machine; passes do not "
-        "depend on it. The ratio is to plain training of the same model, measured in interleaved steps of the same "
+        "Seconds are those of the machine and of what else it did; they compare only on the same, quiet machine. "
+        "Passes do not depend on it. The ratio is to plain training of the same model, measured in interleaved steps of the same "
         "run.",
     ]
     return Section("cost", "Cost", text, exhibits)

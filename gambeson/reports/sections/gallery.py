@@ -41,10 +41,11 @@ def gallery(sources: Sequence[Source]) -> Section | None:
         return None
     exhibits = [replace(exhibit, folded=place >= OPEN) for place, exhibit in enumerate(exhibits)]
     text = [
-        f"The first {MOST_IMAGES} images of each evaluation, by index, whatever became of them; of several eps, the "
-        f"smallest "
-        "at which at least half of all images are not correct any more, else the largest. The scale of the "
-        "perturbation is stated above it; grey means no change.",
+        f"The first images of each evaluation that were kept, by index, {MOST_IMAGES} at most, whatever became of "
+        "them; of several eps, the smallest at which at least half of all images are not correct any more, else the "
+        "largest. The scale of the perturbation is stated above it; grey means no change. Whether the attack "
+        "succeeded is what it saw itself: a smoothed classifier under the draws that it was attacked with, where "
+        "the answer is on fresh draws.",
     ]
     return Section("gallery", "Images under attack", text, exhibits)
 
@@ -80,7 +81,7 @@ def _exhibit(source: Source, attacked: Attacked) -> Exhibit:
     norm, eps, target = settings["norm"], radius_name(settings["eps"]), target_name(attacked)
     columns = [
         *(Column("image", "count"), Column("label"), Column("answer, clean"), Column("answer, attacked")),
-        *(Column("attack succeeded"), Column(f"{norm} distance", "setting")),
+        *(Column("fooled what was attacked"), Column(f"{norm} distance", "setting")),
         *([Column(certified.header, "radius")] if certified else []),
     ]
     delta = x_adv - x
@@ -111,12 +112,15 @@ def _load(attacked: Attacked) -> tuple[Array, Array, list[int]]:
 
 
 def _radii(source: Source, attacked: Attacked) -> Radii | None:
-    """The radii of the attacked smoothed classifier on the same images; a base classifier has none."""
+    """The radii of the attacked smoothed classifier in the attack's norm on the same images; a base classifier has
+    none.
+    """
     if attacked.settings["target"] == "base":
         return None
     for series in headlines(source):
         match = matched(series.images, attacked.images)
-        if series.noise == attacked.settings["noise"] and not isinstance(match, str):
+        alike = (series.noise, series.norm) == (attacked.settings["noise"], attacked.settings["norm"])
+        if alike and not isinstance(match, str):
             held = np.where(series.images.correct, series.radius, 0.0)[match[0]]
             told = f"{series.noise}, {bound(series.certificate)}, 0 if wrong or abstained"
             indices = series.images.index[match[0]]

@@ -14,7 +14,8 @@ from gambeson.reports.subsets import differing, joined
 from gambeson.reports.tables import Column, Table
 
 ATTACKED = (
-    "Under attack, two runs are compared where every setting of the attack (its card) and eps are the same. Accuracy "
+    "Under attack, two runs are compared where every setting of the attack (its card, but for the run's own "
+    "inference form) and eps are the same. Accuracy "
     "under attack is an upper bound: a difference may also be that the attack is weaker against one of the two."
 )
 

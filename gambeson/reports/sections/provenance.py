@@ -11,7 +11,7 @@ def provenance(sources: Sequence[Source]) -> Section | None:
     """One row per source, and the commands in the order in which they were first run."""
     columns = [
         *(Column("source"), Column("kind"), Column("method"), Column("method settings"), Column("model")),
-        *(Column("seed", "count"), Column("model hash"), Column("data hash"), Column("device"), Column("versions")),
+        *(Column("seed", "count"), Column("model hash"), Column("data hash"), Column("device"), Column("trained with")),
         Column("commands"),
     ]
     rows = []

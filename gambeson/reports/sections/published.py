@@ -8,11 +8,11 @@ import numpy as np
 from gambeson.reports.curves import counts_at
 from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.grouping import dataset_of, natural
-from gambeson.reports.naming import bound, file_stem
+from gambeson.reports.naming import bound, budget, file_stem
 from gambeson.reports.references import Reference, references
 from gambeson.reports.series import Certified, Source
 from gambeson.reports.shares import Share
-from gambeson.reports.subsets import subset_name
+from gambeson.reports.subsets import joined, subset_name
 from gambeson.reports.tables import Column, Table
 
 
@@ -65,7 +65,7 @@ def _rows(ref: Reference, here: Sequence[Source]) -> list[list[Any]]:
     for radius, accuracy in zip(ref.radii, ref.accuracy, strict=True):
         ours: list[list[Any]] = [
             [
-                *(_share(series, radius), source.name, subset_name(series.images)),
+                *(_share(series, radius), joined(source.name, budget(series)), subset_name(series.images)),
                 *(source.header.get("model"), natural(source, series.images)),
             ]
             for source, series in matches

@@ -7,9 +7,10 @@ import numpy as np
 from gambeson.reports.curves import counts_at
 from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.grouping import Entry, by_data_and_norm, data_name, fixed_radii, natural
-from gambeson.reports.naming import bound, file_stem
-from gambeson.reports.series import Source
+from gambeson.reports.naming import bound, budget, file_stem
+from gambeson.reports.series import Certified, Source
 from gambeson.reports.shares import Share
+from gambeson.reports.subsets import joined
 from gambeson.reports.tables import Column, Table
 from gambeson.stats.test_set import whole_test_set
 
@@ -109,7 +110,14 @@ def _two_radii(dataset: str | None, norm: str, entries: list[Entry]) -> Exhibit 
     if not entries:
         return None
     radii = [0.0, *fixed_radii(entries, dataset)]
-    columns = [Column("run"), Column("images", "count"), Column("data"), Column("noise"), Column("adversary")]
+    columns = [
+        Column("run"),
+        Column("images", "count"),
+        Column("data"),
+        Column("noise"),
+        Column("bound"),
+        Column("adversary"),
+    ]
     columns += [Column(f"certified accuracy, {norm} radius {radius:.6g}", "accuracy") for radius in radii]
     columns.append(Column("natural accuracy (base, no noise)", "accuracy"))
     rows = []
@@ -117,10 +125,14 @@ def _two_radii(dataset: str | None, norm: str, entries: list[Entry]) -> Exhibit 
         total = series.images.total
         for real, who in ((False, "on the pixel lattice"), (True, "real-valued")):
             shares = [Share(int(count), total) for count in counts_at(series, np.array(radii), real=real)]
-            of = [total, data_name(source, series.images), series.noise, who]
+            of = [total, data_name(source, series.images), series.noise, _bound(series), who]
             rows.append([source.name, *of, *shares, natural(source, series.images)])
     caption = f"Certified accuracy against adversaries on the pixel lattice and against real-valued ones, {norm} norm."
     return Exhibit(file_stem("two-radii", dataset, norm), caption, Table(columns, rows))
+
+
+def _bound(series: Certified) -> str:
+    return joined(bound(series.certificate), budget(series))
 
 
 def _simultaneous(sources: Sequence[Source]) -> Exhibit | None:
@@ -139,7 +151,7 @@ def _simultaneous(sources: Sequence[Source]) -> Exhibit | None:
                     share = Share(int(count), series.images.total)
                     least = whole_test_set(share.count, share.total, series.alpha, RHO) if series.alpha else share.value
                     row = [source.name, share.total, data_name(source, series.images), series.noise]
-                    row += [bound(series.certificate), norm, radius]
+                    row += [_bound(series), norm, radius]
                     rows.append([*row, 1 - series.alpha, share, least, natural(source, series.images)])
     caption = "Certified accuracy as a statement about the whole test set (Theorem 6)."
     return Exhibit("whole-test-set", caption, Table(columns, rows)) if rows else None

@@ -83,7 +83,8 @@ def _gains(stem: str, cells: dict[tuple[str, str], Entry], dataset: str | None, 
         rows.append([radius, *(share[key][place] for key in cells), *differences, *base])
     shown = ", ".join(radius_name(radius) for radius in radii)
     text = (
-        f"Differences of certified accuracy under {noise} at l2 radii {shown}; intervals are in the paired comparison."
+        f"Differences of certified accuracy under {noise} at l2 radii {shown}. Intervals of what the training gains "
+        "under the Gaussian bound are in the paired comparison."
     )
     return Exhibit(stem, text, Table(columns, rows))
 
