@@ -1,18 +1,17 @@
 """What every benchmark writes: where its numbers come from, and tables in Markdown."""
 
 import os
-import platform
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
+from gambeson.machine import kind_of_machine
 
 
 def origin() -> dict[str, Any]:
     """The command as it was typed, and the machine."""
-    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
+    machine = {"cores": os.cpu_count(), **kind_of_machine("cpu")}
     return {"command": " ".join([f"python benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]), "machine": machine}
 
 

@@ -93,7 +93,7 @@ def counts(
     with served.form.pinned(), drawing as start:
         coming = start()
         while not stop and (burst := coming()) is not None:
-            # The sum is an integer, cast once: nothing downstream sees the image or the noise alone.
+            # The sum is an integer, divided once in float32: nothing downstream sees the image or the noise alone.
             exact.copy_(torch.from_numpy(burst.cells).to(device))
             images.copy_(exact.div_(noise.unit))
             coming = start()  # from here on `cells` is written again

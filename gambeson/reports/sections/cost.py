@@ -18,8 +18,8 @@ def cost(sources: Sequence[Source]) -> Section | None:
         return None
     text = [
         "Seconds are those of the machine and of what else it did; they compare only on the same, quiet machine. "
-        "Passes do not depend on it. The ratio is to plain training of the same model, measured in interleaved steps of "
-        "the same run.",
+        "Passes do not depend on it. The ratio is to plain training of the same model, measured in interleaved steps "
+        "of the same run.",
     ]
     return Section("cost", "Cost", text, exhibits)
 
