@@ -89,8 +89,17 @@ def test_rows_of_honest_models_are_independent_and_alike(dtype: str, memory: str
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("batch", [2, 50, 64, 100, 201, 400])
-@pytest.mark.parametrize(("device", "threads"), [("cpu", 1), ("cpu", 2), pytest.param("cuda", 1, marks=NEEDS_CUDA)])
+@pytest.mark.parametrize(
+    ("batch", "threads", "device"),
+    [
+        (64, 1, "cpu"),
+        (201, 1, "cpu"),
+        (50, 2, "cpu"),
+        (400, 2, "cpu"),
+        pytest.param(100, 1, "cuda", marks=NEEDS_CUDA),
+        pytest.param(201, 1, "cuda", marks=NEEDS_CUDA),
+    ],
+)
 @pytest.mark.parametrize(
     ("name", "shape"), [("lenet", (1, 28, 28)), ("smallcnn", (1, 28, 28)), ("resnet20", (3, 32, 32))]
 )
@@ -102,8 +111,8 @@ def test_real_models_too(
     memory: str,
     extra: dict,
     batch: int,
-    device: str,
     threads: int,
+    device: str,
 ) -> None:
     honest(name, shape, dtype, memory, extra, batch, threads, device)
 
