@@ -63,6 +63,7 @@ class SmoothedClassifier:
     threads that torch has). positions: "mixture" where rows of a call are known to differ in this form; whether they do
     is tried anyhow. seed: None draws a secret one. The first call takes a copy of the model, in evaluation mode: what
     becomes of the model later changes nothing. The form is tried on its images, whose shape all later ones must have.
+    classes_: the classes that `predict` may give, int64 (classes,), as scikit-learn's classifiers have it.
 
     An image's noise is keyed by the seed and the image's content: the same image gets the same answer, company and
     batch sizes do not matter, and an attacker who does not know the seed cannot know the noise.
@@ -95,6 +96,7 @@ class SmoothedClassifier:
         lattice(parse(noise), levels)  # refuses levels; its table is kept for the first call
         self.smoothing, self.positions = smoothing, positions
         self.model, self.noise, self.classes, self.levels, self.form = model, parse(noise).name, classes, levels, form
+        self.classes_ = np.arange(classes)  # by scikit-learn's name
         self.seed = secrets.randbits(62) if seed is None else seed
         self._smoothed: Smoothed | None = None  # made for the first images: their shape is not known before
         self._shape: tuple[int, ...] = ()

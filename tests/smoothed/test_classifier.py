@@ -31,6 +31,7 @@ def test_it_answers_or_abstains() -> None:
     found = classifier().predict(IMAGES, draws=500)
     assert found.dtype == np.int64
     assert found[[0, 1, 3, 4]].tolist() == [0, 0, 1, 1]
+    assert classifier().classes_.tolist() == [0, 1, 2]
     assert classifier().predict(IMAGES[2:3], draws=30, alpha=1e-6).tolist() == [-1]
 
 
