@@ -25,10 +25,8 @@ def checks(sources: Sequence[Source]) -> Section | None:
     ]
     names = ("check", "verdict", "value", "threshold", "meaning", "next_step")
     found.sort(key=lambda pair: order[pair[1]["verdict"]])
+    found = [(source, {**check, "next_step": None} if check["verdict"] == "pass" else check) for source, check in found]
     rows = [[source.name, *(check.get(name) for name in names)] for source, check in found]
-    for row in rows:
-        if row[names.index("verdict") + 1] == "pass":
-            row[-1] = None  # there is nothing to do
     verdicts = [check["verdict"] for _, check in found]
     tally = ", ".join(
         f"{verdicts.count(verdict)} {verdict.replace('_', ' ')}" for verdict in order if verdict in verdicts

@@ -43,9 +43,8 @@ def gallery(sources: Sequence[Source]) -> Section | None:
     text = [
         f"The first images of each evaluation that were kept, by index, {MOST_IMAGES} at most, whatever became of "
         "them; of several eps, the smallest at which at least half of all images are not correct any more, else the "
-        "largest. The scale of the perturbation is stated above it; grey means no change. Whether the attack "
-        "succeeded is what it saw itself: a smoothed classifier under the draws that it was attacked with, where "
-        "the answer is on fresh draws.",
+        "largest. The scale of the perturbation is stated above it; grey means no change. 'Fooled what was attacked' "
+        "is what the attack saw: of a smoothed classifier its own draws, where the answers are on fresh ones.",
     ]
     return Section("gallery", "Images under attack", text, exhibits)
 
