@@ -64,8 +64,8 @@ def main() -> None:
     except OSError as error:
         _fail(
             console,
-            f"{error.strerror or error}: {error.filename or 'while writing'}; what is recorded is kept: mend it and "
-            "give the same command again",
+            f"{error.strerror or error}: {error.filename or 'while writing'}; what is recorded is kept: make room or "
+            "allow it, and give the same command again",
         )
         sys.exit(1)
     except RunError as error:

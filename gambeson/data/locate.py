@@ -35,7 +35,7 @@ def not_found(name: str, wanted: str, places: Sequence[Path]) -> UserError:
 def resolve(name: str, places: Sequence[Path]) -> Path:
     """The path in "kind:PATH": as written (from the current folder), else below one of `places`."""
     path = Path(name.partition(":")[2]).expanduser()
-    tried = [path, *(place / path for place in places)]
+    tried = dict.fromkeys([path, *(place / path for place in places)])  # an absolute path is the same everywhere
     for found in tried:
         if found.exists() and path != Path():
             return found

@@ -82,7 +82,7 @@ def kind(path: str | Path) -> str:
     """safetensors or pickle, by the file's first bytes; anything else is refused with what it looks like."""
     path = Path(path)
     if not path.is_file():
-        state = "is a folder; name the file in it" if path.is_dir() else "does not exist"
+        state = "is a folder; name the file in it" if path.is_dir() else "does not exist; correct the path"
         raise UserError(f"weights file {path} {state}")
     with path.open("rb") as file:
         head = file.read(512)
@@ -112,7 +112,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
     >>> load_weights(nn.Linear(2, 2), "missing.pt")
     Traceback (most recent call last):
-    gambeson.errors.UserError: weights file missing.pt does not exist
+    gambeson.errors.UserError: weights file missing.pt does not exist; correct the path
     """
     model = unwrap(model)
     wanted = model.state_dict()

@@ -5,7 +5,7 @@ from math import floor, log2
 from numbers import Integral
 
 from gambeson.errors import UserError
-from gambeson.stats import betting, largest_p_lower, score_bins
+from gambeson.stats import MOST_DRAWS, betting, largest_p_lower, score_bins
 
 
 def certify_budget(draws: int, select_draws: int, alpha: float) -> None:
@@ -61,6 +61,8 @@ def _check_whole(**counts: int) -> None:
     for name, count in counts.items():
         if not isinstance(count, Integral) or isinstance(count, bool):
             raise UserError(f"{name} is {count!r}; it must be a whole number")
+        if count > MOST_DRAWS:
+            raise UserError(f"{name} is {count:,}; it must be at most {MOST_DRAWS:,}")
 
 
 def _check_alpha(name: str, alpha: float) -> None:

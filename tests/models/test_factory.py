@@ -84,7 +84,7 @@ def test_weights_and_normalisation(here: Path) -> None:
         ("byo_broken:make", "no module named 'a_package_that_is_not_there'"),
         ("byo_model:mkae", "did you mean make"),
         ("byo_model:needs", "works without arguments"),
-        ("byo_model:number", "gave a int"),
+        ("byo_model:number", "gave an object of type int"),
         ("byo_model:fails", "KeyError: 'width'"),
     ],
 )
