@@ -88,5 +88,7 @@ def make(spec: str) -> nn.Module:
         if added:
             sys.path.remove(here)
     if not isinstance(model, nn.Module):
-        raise UserError(f"model {spec!r} gave an object of type {type(model).__name__}; the factory must return an nn.Module")
+        raise UserError(
+            f"model {spec!r} gave an object of type {type(model).__name__}; the factory must return an nn.Module"
+        )
     return model

@@ -69,7 +69,10 @@ def test_the_same_image_gets_the_same_noise_and_another_image_or_seed_another() 
         (lambda one: one.predict(IMAGES, alpha=1.0), "alpha is 1.0"),
         (lambda one: one.certify(IMAGES, draws=5), "draws is 5"),
         (lambda one: one.certify(IMAGES, select_draws=0), "select_draws is 0"),
-        (lambda one: one.certify(IMAGES, draws=10**13), "draws is 10,000,000,000,000; it must be at most 1,000,000,000"),
+        (
+            lambda one: one.certify(IMAGES, draws=10**13),
+            "draws is 10,000,000,000,000; it must be at most 1,000,000,000",
+        ),
     ],
 )
 def test_draws_that_decide_nothing_are_refused(call, message) -> None:
