@@ -268,7 +268,7 @@ def test_what_a_driver_does_is_measured_and_extrapolated(monkeypatch: pytest.Mon
 
 P = json.loads((Path(__file__).parents[1] / "results" / "draws" / "p.json").read_text())
 PROMISED = {"0.25": 10.0, "0.50": 7.0, "1.00": 7.0}
-WORST = {"0.25": {"at one half": 9.58}, "0.50": {"at one half": 5.97}, "1.00": {"at one half": 4.73}}
+WORST = {"0.25": 9.58, "0.50": 5.97, "1.00": 4.73}  # with all images that the logs abstain on at one half
 
 
 @pytest.mark.parametrize(
@@ -282,11 +282,10 @@ def test_a_grid_saves_what_is_promised_on_published_probabilities(sigma: str) ->
     assert found["ratio"] >= PROMISED[sigma]
     assert found["largest_loss"] <= 0.002
     kept = json.loads((Path(__file__).parents[1] / "results" / "draws" / "draws.json").read_text())["rows"]
-    measured = [found] + [draws.measure(float(sigma), P[sigma], variant, draws.PRICE) for variant in WORST[sigma]]
-    for one in measured:
-        name = ("sigma", "variant", "price")
-        assert [row for row in kept if [row[key] for key in name] == [one[key] for key in name]] == [one]
-    assert [one["ratio"] for one in measured[1:]] == pytest.approx(list(WORST[sigma].values()), abs=0.01)
+    worst = draws.measure(float(sigma), P[sigma], "at one half", draws.PRICE)
+    assert worst["ratio"] == pytest.approx(WORST[sigma], abs=0.01)
+    for one in (found, worst):
+        assert [row for row in kept if all(row[key] == one[key] for key in ("sigma", "variant", "price"))] == [one]
 
 
 def test_probabilities_come_back_from_a_log(tmp_path: Path) -> None:

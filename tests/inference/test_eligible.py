@@ -55,16 +55,7 @@ FORMS = [
 QUICK = [form for form in FORMS if form.id.endswith(("False", "channels_last-True-True"))]
 
 
-def honest(
-    name: str,
-    shape: tuple[int, int, int],
-    dtype: str,
-    memory: str,
-    extra: dict,
-    batch: int,
-    threads: int,
-    device: str,
-) -> None:
+def honest(name: str, shape: tuple[int, int, int], form: Form) -> None:
     torch.manual_seed(0)
     model = models.build(name, classes=10, shape=shape)
     for module in model.modules():
@@ -73,8 +64,8 @@ def honest(
             module.running_var.uniform_(0.5, 2)
         if isinstance(module, nn.Linear):  # one begins with zeros, and logits that are all 0 have few digits
             nn.init.normal_(module.weight, std=0.1)
-    served = serve(model, Form(dtype, memory, batch, threads, device, **extra))  # type: ignore[arg-type]
-    noisy = (images(3, shape) + 0.5 * torch.randn(3, *shape)).to(device)
+    served = serve(model, form)
+    noisy = (images(3, shape) + 0.5 * torch.randn(3, *shape)).to(form.device)
     assert rows_are_independent(served, noisy)
     assert positions_are_alike(served, noisy)
     assert calls_are_alike(served, noisy)
@@ -85,7 +76,7 @@ def honest(
 @pytest.mark.parametrize(("dtype", "memory", "extra"), QUICK)
 def test_rows_of_honest_models_are_independent_and_alike(dtype: str, memory: str, extra: dict) -> None:
     name, shape = ("digits_cnn", (1, 8, 8)) if extra["compiled"] else ("resnet20", (3, 8, 8))
-    honest(name, shape, dtype, memory, extra, 9, 1, "cpu")
+    honest(name, shape, form(dtype, memory, 9, **extra))
 
 
 @pytest.mark.long
@@ -114,7 +105,7 @@ def test_real_models_too(
     threads: int,
     device: str,
 ) -> None:
-    honest(name, shape, dtype, memory, extra, batch, threads, device)
+    honest(name, shape, Form(dtype, memory, batch, threads, device, **extra))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_the_crossing_probability_is_at_most_alpha(rule, alpha, threshold):
 def customary_thresholds() -> list[float]:
     """Every threshold that `certify` takes by itself for MNIST and CIFAR-10 under published noises, at alpha 0.001."""
     found = set()
-    for dataset, sigma, values in product(("mnist", "cifar10"), (0.25, 0.5, 1.0), (784, 3072)):
+    for (dataset, values), sigma in product({"mnist": 784, "cifar10": 3072}.items(), (0.25, 0.5, 1.0)):
         largest = sigma * ndtri(lower(100_000, 100_000, 0.001))
         radii = [radius for radius in customary(dataset, "l2", largest) if radius < largest]
         noise = lattice(parse(f"gaussian:{sigma}"), 255)
