@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_runs import fake_run
+from fake_runs import FORM, fake_run
 
 from gambeson.reports.read import read
 from gambeson.reports.sections.attacked_pairs import attacked_pairs
@@ -134,3 +134,14 @@ def test_the_section_shows_certified_pairs_first_and_says_what_a_difference_unde
     alone = [replace(source, attacked=()) for source in sources]
     assert len(pairs(alone).text) == 1
     assert len(pairs([replace(source, certified=()) for source in sources]).exhibits) == 2
+
+
+def test_runs_attacked_in_their_own_inference_forms_are_compared(sources):
+    other = {"form": {**FORM, "dtype": "bfloat16"}}
+    again = [replace(x, settings=x.settings | other) if x.settings["form"] else x for x in sources[1].attacked]
+    exhibits, _ = attacked_pairs([sources[0], replace(sources[1], attacked=tuple(again))])
+    smoothed = [row for exhibit in exhibits for row in rows(exhibit) if row["target"].startswith("smoothed")]
+    same = [row for exhibit in attacked_pairs(sources)[0] for row in rows(exhibit) if row["target"] != "base"]
+    cards = [(row.pop("attack card"), known.pop("attack card")) for row, known in zip(smoothed, same, strict=True)]
+    assert smoothed == same
+    assert {len(a.split(" and ")) - len(b.split(" and ")) for a, b in cards} == {1}  # two cards, both named

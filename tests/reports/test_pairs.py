@@ -65,7 +65,9 @@ def twice_certified(path, method, seed=0):
 
 def test_budgets_are_named_and_like_is_compared_with_like(tmp_path):
     sources = [twice_certified(tmp_path / "a", "noisy"), twice_certified(tmp_path / "b", "stability", seed=3)]
-    drawn = certified(sources).exhibits[0].drawn.lines
+    figure = certified(sources).exhibits[0].drawn
+    assert {mark.name.split(",")[0] for mark in figure.marks} == {"largest of the grid", "largest possible"}
+    drawn = figure.lines
     curves = [line.name for line in drawn if line.shape == "steps"]
     assert len(curves) == len(set(curves)) == 4
     assert sum("grid of radii" in name for name in curves) == 2

@@ -1,6 +1,7 @@
 """Single sections against numbers that are known."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from fake_runs import fake_run
 from gambeson.reports.palette import DARK_SERIES, SERIES
 from gambeson.reports.read import read
 from gambeson.reports.references import references
+from gambeson.reports.sections.attacked import attacked
 from gambeson.reports.sections.bounds import bounds
 from gambeson.reports.sections.gallery import _scale
 from gambeson.reports.sections.published import published
@@ -85,3 +87,16 @@ def test_lines_have_contrast_with_the_page(palette, page):
     for colour in palette:
         low, high = sorted((luminance(colour), luminance(page)))
         assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_many_attacks_are_drawn_apart_each_curve_once(tmp_path):
+    (source,) = read([fake_run(tmp_path / "a", examples=5, attacks=[("linf", "smoothed")])])
+    few = [replace(x, settings=x.settings | {"attack": name, "steps": steps})
+           for name in ("pgd", "fgsm") for steps in range(1, 6) for x in source.attacked]  # fmt: skip
+    shown = {x.stem: x for x in attacked([replace(source, attacked=tuple(few))]).exhibits}
+    figures = {stem: exhibit.drawn.lines for stem, exhibit in shown.items() if stem.startswith("attacked-")}
+    assert {stem: len(lines) for stem, lines in figures.items()} == {
+        f"attacked-mnist-linf-smoothed-gaussian-0.5-{name}": 5 for name in ("pgd", "fgsm")
+    }
+    names = [line.name for lines in figures.values() for line in lines]
+    assert len(set(names)) == len(names) == 10

@@ -111,11 +111,9 @@ def _load(attacked: Attacked) -> tuple[Array, Array, list[int]]:
 
 
 def _radii(source: Source, attacked: Attacked) -> Radii | None:
-    """The radii of the attacked smoothed classifier in the attack's norm on the same images; a base classifier has
-    none.
+    """The radii of the attacked smoothed classifier in the attack's norm on the same images; a base classifier, which
+    has no noise, has none.
     """
-    if attacked.settings["target"] == "base":
-        return None
     for series in headlines(source):
         match = matched(series.images, attacked.images)
         alike = (series.noise, series.norm) == (attacked.settings["noise"], attacked.settings["norm"])
