@@ -107,8 +107,9 @@ class Local:
             waiting.returned.extend(running.values())
             kept_open.close()
             if isinstance(error, BrokenProcessPool):
-                # Workers take batches in the order in which they were sent: what nobody had yet is at the end.
-                raise _Died(list(running.values())[: self.workers]) from None
+                # Workers take batches in the order in which they were sent: what nobody had yet is at the end. Where
+                # nobody had any, it was the next that could not be sent.
+                raise _Died(list(running.values())[: self.workers] or [waiting.returned[0]]) from None
             raise
         finally:
             pool.shutdown(cancel_futures=True)
@@ -117,11 +118,14 @@ class Local:
 
 
 def _submitted(pool: ProcessPoolExecutor, batch: Batch, slice_seconds: float) -> Future[Judged]:
+    sent = pickle.dumps(batch)
     try:
         with uninterrupted():  # a worker may be started
-            return pool.submit(_judge, pickle.dumps(batch), slice_seconds)
-    except OSError as error:
-        if error.errno is None:  # "handle is closed": a pool closes its queue when it breaks, even under a new worker
+            return pool.submit(_judge, sent, slice_seconds)
+    except (OSError, ValueError) as error:
+        # A pool closes its queue when it breaks, even under a new worker (CPython 3.11): "handle is closed" or, when
+        # the number of the closed file is another's by now, "bad value(s) in fds_to_keep".
+        if getattr(error, "errno", None) is None:
             raise BrokenProcessPool(str(error)) from error
         raise
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import count
+from multiprocessing import util
 from pathlib import Path
 from threading import Thread
 
@@ -37,7 +38,7 @@ from processes import children, wait
 
 from gambeson import machine
 from gambeson.engines import Batch, here
-from gambeson.engines.local import Local
+from gambeson.engines.local import ATTEMPTS, Local
 from gambeson.errors import RunError, UserError
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
@@ -214,21 +215,51 @@ def test_a_worker_that_dies_before_it_has_its_judge_is_replaced(parent) -> None:
     assert (running.returncode, len(told.split())) == (0, len(BATCHES))
 
 
-def test_a_worker_that_dies_while_another_is_started_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pool has closed its queue, which the new one is given."""
-    spawn, spawned = ProcessPoolExecutor._spawn_process, []
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_worker_that_dies_while_another_is_started_is_replaced(monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    """The pool closes its queue, which the new one is given: before that is packed, or when its file's number is known
+    and given to another file.
+    """
+    spawn, start, spawned = ProcessPoolExecutor._spawn_process, util.spawnv_passfds, []
+
+    if packed:  # workers that are forked inherit none of these files
+        monkeypatch.setattr("gambeson.engines.local.get_context", multiprocessing.get_context)
+
+    def broken(pool: ProcessPoolExecutor) -> None:
+        for process in pool._processes.values():
+            process.kill()
+        wait(lambda: pool._call_queue._reader.closed)
 
     def late(pool: ProcessPoolExecutor) -> None:
         spawned.append(pool)
-        if len(spawned) == 2:
-            for process in pool._processes.values():
-                process.kill()
-            wait(lambda: pool._call_queue._reader.closed)
+        if len(spawned) == 2 and not packed:
+            broken(pool)
         spawn(pool)
 
+    def started(path, args, files):
+        if len(spawned) == 2 and packed:
+            broken(spawned[0])
+            files = [*files, files[-1]]
+        return start(path, args, files)
+
     monkeypatch.setattr(ProcessPoolExecutor, "_spawn_process", late)
+    monkeypatch.setattr(util, "spawnv_passfds", started)
     assert squares(Local(2)(Squares(), batches())) == EXPECTED
     assert len(spawned) == 4
+
+
+@pytest.mark.parametrize("error", [OSError("handle is closed"), ValueError("bad value(s) in fds_to_keep")])
+def test_a_pool_that_never_takes_a_batch_is_given_up(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    tried = []
+
+    def submit(*_):
+        tried.append(error)
+        raise error
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", submit)
+    with pytest.raises(RunError, match=r"workers died 3 times at batch 0 "):
+        next(Local(2)(Squares(), batches()))
+    assert len(tried) == ATTEMPTS
 
 
 def test_workers_share_the_cores(monkeypatch) -> None:
