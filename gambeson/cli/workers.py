@@ -55,6 +55,13 @@ def processes(name: str, workers: int | None, form: dict[str, Any], estimate: "E
     a cluster's room nothing is known.
     """
     if workers is not None or name == "ray":
+        if name == "local" and form["device"] == "cpu" and 1 < (workers or 1) > (room := places(form)):
+            another = " or --threads 1 (another inference form, another certificate)" * (form["threads"] > 1)
+            typer.echo(
+                f"{workers} workers of {form['threads']} threads have fewer cores than that and wait for one another: "
+                f"--workers {room}{another} is likely to be faster",
+                err=True,
+            )
         return workers or 1
     from gambeson.inference.trial import PROCESSES_FROM
 

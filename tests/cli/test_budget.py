@@ -93,6 +93,23 @@ def test_there_are_as_many_processes_as_find_a_place_where_the_work_is_worth_it(
     assert processes("local", None, {"device": "cuda", "threads": 4}, long) == 2
 
 
+def test_more_threads_than_cores_are_remarked(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
+    fits = [
+        ({"device": "cpu", "threads": 2}, 4),
+        ({"device": "cpu", "threads": 8}, 1),
+        ({"device": "cuda", "threads": 4}, 9),
+    ]
+    for form, workers in fits:
+        processes("local", workers, form, None)
+    processes("ray", 50, fits[0][0], None)
+    assert not capsys.readouterr().err
+    processes("local", 5, fits[0][0], None)
+    assert "--workers 4 or --threads 1 (another inference form, another certificate)" in capsys.readouterr().err
+    processes("local", 9, {"device": "cpu", "threads": 1}, None)
+    assert "wait for one another: --workers 8 is likely to be faster" in capsys.readouterr().err
+
+
 def test_who_shares_the_work_is_known_before_a_form_is_chosen() -> None:
     model = torch.nn.Linear(2, 2)
     asked = [("local", None), ("local", 1), ("local", 2), ("ray", None), ("ray", 1)]
