@@ -4,7 +4,7 @@ Names are imported lazily: `import gambeson` does not import torch.
 
 >>> import gambeson
 >>> sorted(gambeson.__all__)
-['Form', 'SmoothedClassifier', 'attacked', 'certified', 'clean', 'load', 'train']
+['Form', 'SmoothedClassifier', 'attacked', 'certified', 'clean', 'diagnosed', 'load', 'train']
 """
 
 from importlib import import_module
@@ -18,6 +18,7 @@ _HOMES = {
     "attacked": "gambeson.evaluation",
     "certified": "gambeson.evaluation",
     "clean": "gambeson.evaluation",
+    "diagnosed": "gambeson.evaluation",
     "load": "gambeson.data",
     "train": "gambeson.training",
 }

@@ -5,7 +5,9 @@ result has the images' dtype. Bounds of the box are taken in that dtype.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from gambeson import keys as _keys
 from gambeson.errors import UserError
 from gambeson.types import Ball, Box, Images, Norm
 
+DUAL: dict[Norm, Norm] = {"linf": "l1", "l2": "l2", "l1": "linf"}
 _HAIR = 1e-12  # relative: float64 sums over an image round by less, so what is measured later is inside
 
 
@@ -30,7 +33,14 @@ def distance(delta: Tensor, norm: Norm) -> Tensor:
     return torch.linalg.vector_norm(flat, ord=2 if norm == "l2" else 1, dim=1)
 
 
-def project(x_adv: Images, x: Images, ball: Ball, box: Box | None = None) -> Images:
+class Balls(NamedTuple):
+    """A radius for each image, (N,)."""
+
+    norm: Norm
+    eps: Tensor
+
+
+def project(x_adv: Images, x: Images, ball: Ball | Balls, box: Box | None = None) -> Images:
     """The point of ball ∩ box nearest to `x_adv` in the Euclidean sense, exactly.
 
     argmin_z ||z - x_adv||_2  subject to  ||z - x|| <= eps, lower <= z <= upper. With v = x_adv - x and r_i the room
@@ -51,10 +61,11 @@ def project(x_adv: Images, x: Images, ball: Ball, box: Box | None = None) -> Ima
     v = x_adv.detach().double().flatten(1) - origin
     length = v.abs()
     room = torch.where(v > 0, upper - origin, origin - lower)
+    eps = ball.eps.double().reshape(-1, 1) if isinstance(ball, Balls) else ball.eps  # a number needs no copy to the GPU
     if ball.norm == "linf":
-        moved = torch.minimum(length, room).clamp(max=ball.eps)
+        moved = torch.minimum(length, room).clamp(max=eps)
     else:
-        moved = (_shorten_l2 if ball.norm == "l2" else _shorten_l1)(length, room, ball.eps)
+        moved = (_shorten_l2 if ball.norm == "l2" else _shorten_l1)(length, room, eps)
     landed = (origin + moved.copysign(v)).to(x.dtype).reshape(x.shape)
     too_far = (landed.double().flatten(1) - origin).abs() > moved
     landed = torch.where(too_far.reshape(x.shape), torch.nextafter(landed, x.detach()), landed)
@@ -62,7 +73,7 @@ def project(x_adv: Images, x: Images, ball: Ball, box: Box | None = None) -> Ima
     return torch.where(untouched, x_adv.detach(), landed).clamp(lower, upper)
 
 
-def _shorten_l2(length: Tensor, room: Tensor, eps: float) -> Tensor:
+def _shorten_l2(length: Tensor, room: Tensor, eps: Tensor | float) -> Tensor:
     """min(t * length, room) with t in [0, 1] such that its l2 norm is eps (t = 1 where it is already less)."""
     moved = torch.minimum(length, room)
     active = torch.linalg.vector_norm(moved, dim=1, keepdim=True) > eps
@@ -77,7 +88,7 @@ def _shorten_l2(length: Tensor, room: Tensor, eps: float) -> Tensor:
     return torch.where(active, _at_most(torch.minimum(t * length, room), target, 2), moved)
 
 
-def _shorten_l1(length: Tensor, room: Tensor, eps: float) -> Tensor:
+def _shorten_l1(length: Tensor, room: Tensor, eps: Tensor | float) -> Tensor:
     """min(max(length - s, 0), room) with s >= 0 such that its l1 norm is eps (s = 0 where it is already less)."""
     moved = torch.minimum(length, room)
     active = moved.sum(1, keepdim=True) > eps
@@ -92,7 +103,7 @@ def _shorten_l1(length: Tensor, room: Tensor, eps: float) -> Tensor:
     return torch.where(active, _at_most(torch.minimum((length - s).clamp(min=0), room), target, 1), moved)
 
 
-def _at_most(moved: Tensor, target: float, order: int) -> Tensor:
+def _at_most(moved: Tensor, target: Tensor | float, order: int) -> Tensor:
     """`moved` scaled down where rounding left its norm above `target`."""
     norm = torch.linalg.vector_norm(moved, ord=order, dim=1, keepdim=True)
     return moved * torch.where(norm > target, target / norm, 1.0)
@@ -123,6 +134,39 @@ def steepest(grad: Tensor, x: Images, norm: Norm, length: float, box: Box | None
     return (torch.zeros_like(flat).scatter(1, order, moved) * flat.sign()).reshape(grad.shape)
 
 
+def onto_hyperplane(x: Images, w: Tensor, level: Tensor, norm: Norm, box: Box | None = None) -> Tensor:
+    """The shortest move d (N, ...), float64, in `norm` from every image onto the hyperplane <w, z> = level in the box.
+
+    argmin ||d||  subject to  <w, x + d> = level, lower <= x + d <= upper. All pixels go along sign(w) or all against
+    it, r_i being the room that the box leaves: by min(t, r_i) in linf, by min(t |w_i|, r_i) in l2, and in l1 by r_i in
+    the order of |w_i| until the hyperplane is reached; t solves a monotone piecewise linear equation, by a sort of its
+    breakpoints. Where the box does not reach the hyperplane, d goes to its nearest corner; w = 0 gives d = 0.
+
+    >>> onto_hyperplane(torch.tensor([[0.5, 0.75]]), torch.tensor([[1.0, 1.0]]), torch.tensor([2.0]), "linf")
+    tensor([[0.5000, 0.2500]], dtype=torch.float64)
+    """
+    lower, upper = box_bounds(box, x.dtype)
+    origin, weight = x.detach().double().flatten(1), w.detach().double().flatten(1)
+    missing = level.detach().double()[:, None] - (weight * origin).sum(1, keepdim=True)
+    along, size, missing = weight * missing.sign(), weight.abs(), missing.abs()
+    room = torch.where(along == 0, 0.0, torch.where(along > 0, upper - origin, origin - lower)).clamp(min=0)
+    if norm == "l1":
+        order = torch.where(room > 0, size, -1.0).argsort(dim=1, descending=True)
+        rooms, sizes = room.gather(1, order), size.gather(1, order)
+        before = (sizes * rooms).cumsum(1) - sizes * rooms
+        moved = torch.minimum((missing - before).clamp(min=0) / torch.where(sizes > 0, sizes, 1.0), rooms)
+        return (torch.zeros_like(room).scatter(1, order, moved) * along.sign()).reshape(x.shape)
+    speed = torch.ones_like(size) if norm == "linf" else size
+    meets, order = torch.where(speed > 0, room / speed, 0.0).sort(dim=1)
+    gains, free = (size * room).gather(1, order), (size * speed).gather(1, order).flip(1).cumsum(1).flip(1)
+    full = gains.cumsum(1) - gains
+    first = (full + meets * free < missing).sum(1, keepdim=True).clamp(max=size.shape[1] - 1)
+    left = free.gather(1, first)
+    t = torch.where(left > 0, (missing - full.gather(1, first)) / torch.where(left > 0, left, 1.0), 0.0)
+    t = torch.maximum(t, torch.where(left > 0, 0.0, meets.gather(1, first)))
+    return (torch.minimum(t * speed, room) * along.sign()).reshape(x.shape)
+
+
 def room_along(direction: Tensor, x: Images, box: Box | None = None) -> Tensor:
     """How far every pixel of `x` can go in the direction's sign before it meets the box; 0 where the direction is 0.
 
@@ -143,10 +187,14 @@ def random_start(x: Images, ball: Ball, box: Box | None = None, *, keys: Sequenc
     """
     if len(keys) != len(x):
         raise UserError(f"keys has {len(keys)} entries for {len(x)} images; give one integer per image")
+    return drawn([_keys.generator(int(image_key), "start", restart) for image_key in keys], x, ball, box)
+
+
+def drawn(generators: Sequence[np.random.Generator], x: Images, ball: Ball, box: Box | None = None) -> Images:
+    """The next uniform point of the ball around every image, projected on ball ∩ box; one generator per image."""
     size = x[0].numel() if len(x) else 0
-    starts = torch.zeros(len(x), size, dtype=torch.float64)
-    for row, image_key in enumerate(keys):
-        draw = _keys.generator(int(image_key), "start", restart)
+    points = torch.zeros(len(x), size, dtype=torch.float64)
+    for row, draw in enumerate(generators):
         if ball.norm == "linf":
             point = draw.uniform(-1.0, 1.0, size)
         elif ball.norm == "l2":
@@ -155,8 +203,8 @@ def random_start(x: Images, ball: Ball, box: Box | None = None, *, keys: Sequenc
         else:
             exponential = draw.standard_exponential(size + 1)
             point = exponential[:-1] / exponential.sum() * (1 - 2 * draw.integers(0, 2, size))
-        starts[row] = torch.from_numpy(point)
-    offset = (ball.eps * starts).reshape(x.shape).to(x.device)
+        points[row] = torch.from_numpy(point)
+    offset = (ball.eps * points).reshape(x.shape).to(x.device)
     return project((x.detach().double() + offset).to(x.dtype), x, ball, box)
 
 

@@ -131,9 +131,18 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"recipe {where} is not TOML: {error}. Correct that line") from None
+    return check(Recipe, overridden(tree, overrides), f"recipe {where}")
+
+
+def overridden(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """`tree` with "key=value" set: values are TOML, a bare word is a string, dots lead into sections.
+
+    >>> overridden({}, ["queries=500", "loss=margin"])
+    {'queries': 500, 'loss': 'margin'}
+    """
     for override in overrides:
         _apply(tree, override)
-    return check(Recipe, tree, f"recipe {where}")
+    return tree
 
 
 def dump(recipe: Recipe) -> str:

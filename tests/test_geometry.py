@@ -11,7 +11,7 @@ from scipy.optimize import linprog, minimize
 from scipy.stats import kstest
 
 from gambeson.errors import UserError
-from gambeson.geometry import distance, project, random_start, room_along, steepest
+from gambeson.geometry import Balls, distance, onto_hyperplane, project, random_start, room_along, steepest
 from gambeson.types import NORMS, Ball, Box
 
 ORDER = {"linf": np.inf, "l2": 2, "l1": 1}
@@ -226,3 +226,58 @@ def test_random_start_depends_on_the_key_alone(norm):
 def test_wrong_number_of_keys():
     with pytest.raises(UserError, match="keys has 1 entries for 2 images"):
         random_start(torch.zeros(2, 3), Ball("l2", 1.0), keys=[1])
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("seed", range(6))
+def test_onto_hyperplane_is_the_shortest_way(norm, seed):
+    """Against linear programs (l1, linf) and the optimality of a quadratic program (l2), box and all."""
+    draw, size = np.random.default_rng(seed), 12
+    x, _ = problem(seed, size, 0.3)
+    w = torch.from_numpy(draw.normal(size=(1, size)) * (draw.random((1, size)) < 0.8))
+    reach = torch.where(w > 0, 1 - x, -x).mul(w).sum(1)  # how far the box lets <w, d> go
+    level = (w * x).sum(1) + reach * float(draw.uniform(0.1, 0.9))
+    moved = onto_hyperplane(x, w, level, norm)
+    assert ((x + moved) >= -1e-12).all()
+    assert ((x + moved) <= 1 + 1e-12).all()
+    torch.testing.assert_close((w * (x + moved)).sum(1), level)
+    length = distance(moved, norm).item()
+    assert length == pytest.approx(shortest(w[0].numpy(), x[0].numpy(), level.item(), norm), rel=1e-6)
+
+
+def shortest(w, x, level, norm):
+    size, missing = len(x), level - w @ x
+    if norm == "l2":
+        bounds = [(-v, 1 - v) for v in x]
+        line = {"type": "eq", "fun": lambda d: w @ d - missing, "jac": lambda d: w}
+        found = minimize(lambda d: d @ d, np.zeros(size), jac=lambda d: 2 * d, bounds=bounds, constraints=line,
+                         method="SLSQP", options={"ftol": 1e-15, "maxiter": 1000})  # fmt: skip
+        return found.fun**0.5
+    if norm == "l1":  # d = up - down
+        bounds = [*((0, 1 - v) for v in x), *((0, v) for v in x)]
+        return linprog(np.ones(2 * size), A_eq=[np.concatenate([w, -w])], b_eq=[missing], bounds=bounds).fun
+    sides = np.vstack([np.hstack([s * np.eye(size), -np.ones((size, 1))]) for s in (1, -1)])  # |d_i| <= t
+    bounds = [*((-v, 1 - v) for v in x), (0, None)]
+    equal = np.concatenate([w, [0.0]])[None]
+    cost = np.zeros(size + 1)
+    cost[-1] = 1
+    return linprog(cost, A_ub=sides, b_ub=np.zeros(2 * size), A_eq=equal, b_eq=[missing], bounds=bounds).fun
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_onto_hyperplane_out_of_reach_goes_to_the_corner(norm):
+    x, w = torch.tensor([[0.5, 0.25, 0.1]]), torch.tensor([[1.0, -2.0, 0.0]])
+    moved = onto_hyperplane(x, w, torch.tensor([9.0]), norm)
+    torch.testing.assert_close(
+        x.double() + moved, torch.tensor([[1.0, 0.0, 0.1]], dtype=torch.float64), atol=1e-7, rtol=0
+    )
+    assert (onto_hyperplane(x, torch.zeros_like(w), torch.tensor([1.0]), norm) == 0).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_ball_for_each_image(norm):
+    x, y = problem(3, 10, 0.3, rows=3)
+    whole = project(y, x, Balls(norm, torch.tensor([0.0, 0.2, 0.4])))
+    for row, eps in enumerate((0.0, 0.2, 0.4)):
+        one = slice(row, row + 1)
+        torch.testing.assert_close(whole[one], project(y[one], x[one], Ball(norm, eps)))

@@ -58,10 +58,16 @@ def test_every_page_is_found_from_the_first() -> None:
 
 WRITTEN = {
     "Certified records": [records.CertifiedRecord],
-    "Other records": [records.CleanRecord, records.AttackedRecord],
+    "Other records": [records.CleanRecord, records.AttackedRecord, records.DiagnosedRecord],
     "Evaluations": [run.Evaluation, run.About],
     "Settings of a certification": [settings.CertifiedSettings, settings.Form, settings.ScoreBins],
-    "Settings of an attack": [settings.AttackedSettings, settings.CleanSettings],
+    "Settings of an attack": [
+        settings.AttackedSettings,
+        settings.Member,
+        settings.DiagnosedSettings,
+        settings.Looked,
+        settings.CleanSettings,
+    ],
     "Header": [run.Header],
     "Smaller files": [records.Slice, records.Counted, run.Check, run.FoundForm, run.Forms],
 }

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from gambeson import geometry
 from gambeson.attacks.arguments import check
-from gambeson.attacks.result import Result, finish, refuse_rows
-from gambeson.attacks.search import Best, Rows, Seen, look, record
+from gambeson.attacks.result import Result
+from gambeson.attacks.search import Best, Rows, Seen, begin, end, going_on, look, record, unsettled
 from gambeson.attacks.steps import State, step
+from gambeson.errors import UserError
 from gambeson.types import Ball, Box, Classifier, Images, Labels
-
-_LOOKS_APART = 5  # on an accelerator, steps between two looks at who is fooled: each look waits for the device
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def pgd(
     random_start: bool = True,
     early_stop: bool = True,
     targets: Labels | None = None,
+    towards: Labels | None = None,
     box: Box | None = None,
     keys: Sequence[int] | None = None,
 ) -> Result:
@@ -56,11 +57,12 @@ def pgd(
                 reached).
     step_rule   "sign", "normalised", "momentum", "adam" (see `attacks.steps.step`); None: steepest ascent, "sign" in
                 linf, else "normalised".
-    loss        "cross_entropy", "margin", "dlr" (see `attacks.objectives.objective`).
+    loss        "cross_entropy", "margin", "difference", "dlr" (see `attacks.objectives.objective`).
     restarts    >= 1; the worst case is kept per image. More than one needs `random_start`.
     early_stop  keep the first point that fools and attack that image no more (one that is misclassified as it is: not
                 at all); otherwise attack every image to the end and keep the fooling point of largest loss.
     targets     int64 (N,), none equal to y: success then means prediction == target.
+    towards     the same, but any class other than y is a success: the loss alone aims at these classes.
     keys        one integer per image, for its random starts; None: 0 .. N-1.
 
     Of all points visited, x itself included, one that fools is preferred, then the larger loss: never simply the last.
@@ -84,6 +86,7 @@ def pgd(
         x,
         y,
         targets,
+        towards,
         box=box,
         keys=keys,
         steps=steps,
@@ -95,28 +98,35 @@ def pgd(
     rule = step_rule or ("sign" if ball.norm == "linf" else "normalised")
     plan = _Plan(ball, box, steps, length, rule, loss, early_stop)
     with torch.inference_mode(False):
-        goals = (
-            None if targets is None else targets.clone()
-        )  # clones: inference tensors cannot be differentiated through
-        everyone = Rows(logits, torch.arange(len(x), device=x.device), x.detach().clone(), y.clone(), goals)
-        clean = look(everyone, everyone.x, loss, gradient=not random_start and ball.eps > 0, first=True)
-        settled = clean.fooled & early_stop
-        refused = torch.where(settled, 0, clean.refused)
-        best = Best(everyone.x.clone(), clean.loss.clone(), clean.fooled.clone(), settled, refused)
+        from_x = not random_start and ball.eps > 0
+        everyone, best, clean = begin(logits, x, y, targets, towards, loss=loss, early_stop=early_stop, gradient=from_x)
         for restart in range(restarts if ball.eps > 0 else 0):
             if early_stop and best.settled.all():
                 break
             if not random_start:
                 _ascend(everyone, everyone.x, clean, best, plan)
                 continue
-            some_done = early_stop and bool(best.settled.any())
-            rows = everyone.select((~best.settled).nonzero()[:, 0]) if some_done else everyone
+            rows = unsettled(everyone, best) if early_stop else everyone
             starts = [keys[row] for row in rows.number.tolist()]
             x_adv = geometry.random_start(rows.x, ball, box, keys=starts, restart=restart)
             _ascend(rows, x_adv, None, best, plan)
-    refuse_rows(best.refused == 1, "the classifier returned NaN or +inf logits during the attack")
-    refuse_rows(best.refused == 2, "the gradient with respect to the image is NaN or infinite")
-    return finish(logits, x, best.x_adv, y, norm=ball.norm, loss=loss, targets=targets)
+    return end(logits, x, y, best, norm=ball.norm, loss=loss, rows=everyone)
+
+
+def first_success(found: Result, *, steps: int, random_start: bool = True) -> tuple[Tensor, Tensor]:
+    """What `pgd` with early_stop found: in which restart an image fell, and after how many steps; (N,) each.
+
+    Both are 0 for an image that is misclassified as it is, -1 for one that held out; a start itself takes 0 steps.
+    With the same step size, fewer steps or restarts would have broken exactly the images that are named here with no
+    more than that.
+    """
+    when = found.when
+    if when is None:
+        raise UserError("this is no result of an attack on a ball: it does not say when an image fell")
+    looks = steps + 1 if random_start else steps
+    start, after = (when - 1).div(looks, rounding_mode="floor"), (when - 1).remainder(looks)
+    after = after if random_start else after + 1
+    return torch.where(when > 0, start, when), torch.where(when > 0, after, when)
 
 
 def _ascend(rows: Rows, x_adv: Images, seen: Seen | None, best: Best, plan: _Plan) -> None:
@@ -127,13 +137,11 @@ def _ascend(rows: Rows, x_adv: Images, seen: Seen | None, best: Best, plan: _Pla
             seen = look(rows, x_adv, plan.loss, gradient=True)
             record(best, rows, x_adv, seen, plan.early_stop)
         grad, seen = seen.grad, None
-        if plan.early_stop and (x_adv.device.type == "cpu" or count % _LOOKS_APART == 1):
-            left = (~best.settled[rows.number]).nonzero()[:, 0]
+        if plan.early_stop and (left := going_on(rows, best, count)) is not None:
             if len(left) == 0:
                 return
-            if len(left) < len(x_adv):
-                rows, x_adv, grad = rows.select(left), x_adv[left], grad[left]
-                state = tuple(remembered[left] for remembered in state)
+            rows, x_adv, grad = rows.select(left), x_adv[left], grad[left]
+            state = tuple(remembered[left] for remembered in state)
         move, state = step(
             plan.rule, grad, state, count, x=x_adv, norm=plan.ball.norm, length=plan.length, box=plan.box
         )

@@ -17,24 +17,37 @@ class Result:
 
     x_adv (N, ...) detached, in the images' dtype; success (N,) bool and loss (N,) float: of a last forward pass over
     x_adv as it is returned; distance (N,) float64: ||x_adv - x|| in the ball's own norm, subtracted and summed in
-    float64.
+    float64. reason: of attacks that look for the nearest point that fools, in words, why there is none; "" elsewhere.
+    when (N,) int64, of other attacks: at which look a point fooled first, 0: as it is, -1: at none.
     """
 
     x_adv: Images
     success: Tensor
     loss: Tensor
     distance: Tensor
+    reason: tuple[str, ...] = ()
+    when: Tensor | None = None
 
 
 def finish(
-    logits: Classifier, x: Images, x_adv: Images, y: Labels, *, norm: Norm, loss: str, targets: Labels | None = None
+    logits: Classifier,
+    x: Images,
+    x_adv: Images,
+    y: Labels,
+    *,
+    norm: Norm,
+    loss: str,
+    aims: Labels | None = None,
+    strict: bool = True,
 ) -> Result:
-    """The Result of `x_adv`, judged anew: nothing that the search believed is reported."""
+    """The Result of `x_adv`, judged anew: nothing that the search believed is reported. aims: the classes that the
+    loss goes for; strict: only they count as a success.
+    """
     with torch.no_grad():
         z = logits(x_adv)
     refuse_rows(~usable(z), "the classifier returned NaN or +inf logits")
-    value = objective(loss, z, y, targets)
-    return Result(x_adv.detach(), fooled(z, y, targets), value, distance(x_adv.double() - x.double(), norm))
+    value, success = objective(loss, z, y, aims), fooled(z, y, aims if strict else None)
+    return Result(x_adv.detach(), success, value, distance(x_adv.double() - x.double(), norm))
 
 
 def usable(logits: Tensor) -> Tensor:

@@ -5,12 +5,15 @@ import math
 import torch
 from torch import Tensor
 
+from gambeson.attacks.adam import adam
+from gambeson.attacks.search import column
 from gambeson.errors import UserError
 from gambeson.geometry import room_along, steepest
 from gambeson.types import Box, Images, Norm
 
-ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-STEP_RULES: dict[str, dict[str, float]] = {"sign": {}, "normalised": {}, "momentum": {"decay": 1.0}, "adam": ADAM}
+STEP_RULES: dict[str, dict[str, float]] = {
+    "sign": {}, "normalised": {}, "momentum": {"decay": 1.0}, "adam": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+}  # fmt: skip
 State = tuple[Tensor, ...]  # what a rule remembers, one row per image
 
 
@@ -39,18 +42,13 @@ def step(
     if rule == "momentum":
         scaled = _by_largest(grad)
         total = scaled.flatten(1).abs().sum(1)
-        scaled = scaled / _column(torch.where(total > 0, total, 1.0), grad)
+        scaled = scaled / column(torch.where(total > 0, total, 1.0), grad)
         summed = state[0] + scaled if state else scaled
         return steepest(summed, x, norm, length, box), (summed,)
     if rule == "adam":
-        scaled = _by_largest(grad)
-        first, second = state or (torch.zeros_like(grad), torch.zeros_like(grad))
-        first = ADAM["beta1"] * first + (1 - ADAM["beta1"]) * scaled
-        second = ADAM["beta2"] * second + (1 - ADAM["beta2"]) * scaled.square()
-        unit = first / (1 - ADAM["beta1"] ** count)
-        unit = unit / ((second / (1 - ADAM["beta2"] ** count)).sqrt() + ADAM["epsilon"])
+        unit, state = adam(_by_largest(grad), state, count)
         pixels = grad[0].numel()
-        return length * unit / {"linf": 1, "l2": math.sqrt(pixels), "l1": pixels}[norm], (first, second)
+        return length * unit / {"linf": 1, "l2": math.sqrt(pixels), "l1": pixels}[norm], state
     raise UserError(f"step_rule is {rule!r}; it must be one of {', '.join(STEP_RULES)}")
 
 
@@ -66,8 +64,4 @@ def _sign(grad: Tensor, x: Images, norm: Norm, length: float, box: Box) -> Tenso
 def _by_largest(grad: Tensor) -> Tensor:
     """g / max|g|: saturated losses have gradients of 1e-30, whose squares vanish in float32."""
     largest = grad.flatten(1).abs().amax(1)
-    return grad / _column(torch.where(largest > 0, largest, 1.0), grad)
-
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(-1, *[1] * (like.dim() - 1))
+    return grad / column(torch.where(largest > 0, largest, 1.0), grad)

@@ -14,3 +14,9 @@ def model_contract(flags: Sequence[Any]) -> Check:
     )
     verdict: Verdict = "doubt" if flags else "pass"
     return Check("model_contract", verdict, len(flags), 0, text, "Mend what the message names, then evaluate again.")
+
+
+def broken_contract(why: str) -> Check:
+    """The guards refuse the model: its answers change from call to call, depend on other images, are no logits, ..."""
+    step = "Mend what the message names, then evaluate again: what is recorded is not about a classifier."
+    return Check("model_contract", "fail", 1, 0, why, step)

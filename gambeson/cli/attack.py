@@ -1,6 +1,9 @@
 """attack: how often an adversary succeeds."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from inspect import signature
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +31,7 @@ from gambeson.cli.options import (
     wishes,
 )
 from gambeson.errors import UserError
+from gambeson.errors import nearest as nearest_name
 
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
@@ -37,21 +41,34 @@ if TYPE_CHECKING:
 
 def attack(
     target: Where,
-    eps: Annotated[str, typer.Option(help="Radii in [0,1] pixel units: 0,8/255,0.1")] = "0.1",
-    norm: Annotated[str, typer.Option(help="linf, l2 or l1.")] = "linf",
-    attack: Annotated[str, typer.Option(help="pgd or fgsm (see `gambeson list attacks`).")] = "pgd",
-    steps: Annotated[int, typer.Option(help="Gradient steps.")] = 20,
-    step_size: Annotated[float | None, typer.Option(help="Step length (default eps/10).")] = None,
+    eps: Annotated[str | None, typer.Option(help="Radii in [0,1] pixel units: 0,8/255,0.1 (default: 0.1).")] = None,
+    norm: Annotated[str | None, typer.Option(help="linf, l2 or l1 (default: linf, or the attack's own).")] = None,
+    attack: Annotated[str | None, typer.Option(help="See `gambeson list attacks` (default: pgd).")] = None,
+    preset: Annotated[str | None, typer.Option(help="A suite: weak, paper, standard, plus, rand, strong.")] = None,
+    share: Annotated[float, typer.Option(help="Of a suite's restarts and queries, for slow models.")] = 1.0,
+    steps: Annotated[int | None, typer.Option(help="Gradient steps (default: the attack's own, PGD's 20).")] = None,
+    step_size: Annotated[float | None, typer.Option(help="Step length (default, of PGD: eps/10).")] = None,
     step_rule: Annotated[str | None, typer.Option(help="sign, normalised, momentum, adam.")] = None,
-    loss: Annotated[str, typer.Option(help="cross_entropy, margin, dlr.")] = "cross_entropy",
-    restarts: Annotated[int, typer.Option(help="Random starts; the worst case counts, per image.")] = 1,
-    random_start: Annotated[bool, typer.Option(help="Start at a random point of the ball.")] = True,
+    loss: Annotated[str | None, typer.Option(help="cross_entropy, margin, difference, dlr.")] = None,
+    restarts: Annotated[int | None, typer.Option(help="Random starts; the worst case counts, per image.")] = None,
+    random_start: Annotated[bool | None, typer.Option(help="Start at a random point of the ball.")] = None,
     early_stop: Annotated[
         bool | None, typer.Option(help="Stop at the first success (default: yes, but no with --noise).")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other option of the attack: queries=500")
+    ] = None,
+    transfer: Annotated[
+        str | None, typer.Option(help="Run or model that transfer attacks are made on; train: trains one alike.")
     ] = None,
     targeted: Annotated[str | None, typer.Option(help="random or least_likely: success = that class.")] = None,
     noise: Annotated[str | None, typer.Option(help="Attack the smoothed classifier: gaussian:0.5")] = None,
     attack_draws: Annotated[int, typer.Option(help="Noise draws inside the attack.")] = 16,
+    order: Annotated[
+        str, typer.Option(help="log_of_mean, or mean_of_log: the wrong objective, to compare.")
+    ] = "log_of_mean",
+    redraw: Annotated[bool, typer.Option(help="New noise at every step of the attack.")] = False,
+    gradient: Annotated[str, typer.Option(help="autograd, or stein: estimated from scores.")] = "autograd",
     predict_draws: Annotated[int, typer.Option(help="Noise draws of the final prediction.")] = 1000,
     predict_alpha: Annotated[float, typer.Option(help="Its error probability; it abstains otherwise.")] = 0.001,
     keep: Annotated[int | None, typer.Option(help="Adversarial images to keep, the first.")] = 1000,
@@ -64,26 +81,42 @@ def attack(
 
     Example: gambeson attack runs/mnist-stability-0.50 --norm l2 --eps 0,0.5,1,1.5 --every 20
     """
+    from gambeson.attacks import NEAREST_ATTACKS
+    from gambeson.attacks.by_name import own_norm
     from gambeson.cli.adversarial import Adversarial
+    from gambeson.cli.estimate import tell_effort
     from gambeson.cli.forms import fitting, form_for
     from gambeson.cli.recorded import record
-    from gambeson.cli.target import numbers
+    from gambeson.cli.target import numbers, other_model
     from gambeson.evaluation import attacked
     from gambeson.evaluation.smoothing import unserved
     from gambeson.smoothed.budgets import predict_budget
 
+    name = _which(attack, preset)
     found = opened(target, data, data_dir, split, every, limit, out, factory, weights, mean, std, device, threads)
-    radii = numbers(eps, "--eps")
+    nearest = name in NEAREST_ATTACKS
+    if nearest and eps is not None:
+        raise UserError(f"--eps is {eps}; {name} looks for the smallest perturbation: leave it out")
+    radii: list[float | None] = [None] if nearest else [*numbers(eps or "0.1", "--eps")]
+    norm = norm or (own_norm(name) if nearest else "linf")
+    listed = {"steps": steps, "step_size": step_size, "step_rule": step_rule, "loss": loss, "restarts": restarts}
+    listed |= {"random_start": random_start, "early_stop": early_stop}
+    options = {key: value for key, value in listed.items() if value is not None} | _set(settings or [])
+    if transfer is not None and name not in ("transfer", "strong"):
+        raise UserError(f"--transfer is {transfer}; {name} makes no use of it: --attack transfer, --preset strong do")
+    if transfer is None and name == "strong":
+        typer.echo("strong without transfer: --transfer RUN, a model or train adds it", err=True)
+    source = None if transfer is None else other_model(found, transfer, data_dir)
     kept = [Adversarial(found.run.path, keep) for _ in radii]
 
     def planned(form: "Form | None") -> "list[Evaluation]":
         return [
             attacked(
-                found.model, found.data, eps=radius, norm=norm, attack=attack, steps=steps, step_size=step_size,  # type: ignore[arg-type]
-                step_rule=step_rule, loss=loss, restarts=restarts, random_start=random_start, early_stop=early_stop,
-                targeted=targeted,
-                noise=noise, attack_draws=attack_draws, predict_draws=predict_draws, predict_alpha=predict_alpha,
-                seed=seed, form=form, keep=images.add,
+                found.model, found.data, eps=radius, norm=norm, attack=name, targeted=targeted, noise=noise,  # type: ignore[arg-type]
+                attack_draws=attack_draws, order=order, redraw=redraw, gradient=gradient, predict_draws=predict_draws,
+                predict_alpha=predict_alpha, source=source, share=share, seed=seed, form=form, keep=images.add,
+                batch=None if noise else batch,
+                **options,
             )
             for radius, images in zip(radii, kept, strict=True)
         ]  # fmt: skip
@@ -95,22 +128,47 @@ def attack(
         ahead = len(found.data) * smoothed.draws(predict_draws) * len(radii)
         plans = fitting(found.run, form_for(found, asked, smoothed.noise, ahead), planned)
     else:
-        given = {"--dtype": dtype != "auto", "--memory": memory is not None, "--batch": batch is not None}
-        given["--compile"] = compiled is not None
+        given = {"--dtype": dtype != "auto", "--memory": memory is not None, "--compile": compiled is not None}
         if useless := ", ".join(name for name, is_given in given.items() if is_given):
             raise UserError(
                 f"without --noise the model is attacked as it is, in no inference form: leave {useless} out"
             )
         plans = planned(None)
     natural(found)
+    tell_effort(found, plans)
     for radius, images, evaluation in zip(radii, kept, plans, strict=True):
-        name = record(
-            found, evaluation, f"{attack} {norm} eps {radius:.4g}" + (f" {noise}" if noise else ""), images.open
-        )
-        _tell_attack(found, name, f"{attack} {norm} eps {radius:.4g}" + (f", smoothed {noise}" if noise else ""))
+        title = f"{name} {norm}" + ("" if radius is None else f" eps {radius:.4g}")
+
+        def start(name: str, images: Adversarial = images) -> None:
+            images.open(name)
+
+        written = record(found, evaluation, title + (f" {noise}" if noise else ""), start)
+        _tell_attack(found, written, title + (f", smoothed {noise}" if noise else ""), nearest)
 
 
-def _tell_attack(target: "Target", evaluation: str, title: str) -> None:
+def _which(attack: str | None, preset: str | None) -> str:
+    from gambeson.suites import PRESETS
+
+    if attack is not None and preset is not None:
+        raise UserError(f"--attack is {attack} and --preset {preset}; give one of them")
+    if preset is not None and preset not in PRESETS:
+        raise UserError(f"--preset is {preset!r}; {nearest_name(preset, PRESETS)}")
+    return preset or attack or "pgd"
+
+
+def _set(settings: list[str]) -> dict[str, Any]:
+    """What --set says, but for what has an option by itself."""
+    from gambeson.evaluation import attacked
+    from gambeson.recipe import overridden
+
+    found = overridden({}, settings)
+    for name in found:
+        if name in signature(attacked).parameters:
+            raise UserError(f"--set {name} is no option of an attack; --{name.replace('_', '-')} is one by itself")
+    return found
+
+
+def _tell_attack(target: "Target", evaluation: str, title: str, nearest: bool) -> None:
     records = target.run.records(evaluation)
     correct, abstained = sum(r["correct"] for r in records), sum(r["predict"] == -1 for r in records)
     wrong = len(records) - correct - abstained
@@ -118,4 +176,9 @@ def _tell_attack(target: "Target", evaluation: str, title: str) -> None:
     shares = ", ".join(f"{name} {count / len(records):.3f}" for name, count in counts)
     if records[0]["target"] is not None:
         shares += f", reached the target {sum(r['success'] for r in records) / len(records):.3f}"
+    if nearest and records[0]["target"] is None:
+        found = [r["distance"] for r in records if r["predict"] not in (r["label"], -1)]
+        shares = f"fooled {len(found) / len(records):.3f}" + (f", median distance {median(found):.4g}" if found else "")
     typer.echo(f"{title}: {shares} ({len(records)} images)")
+    if broken := Counter(r["broken_by"] for r in records if r.get("broken_by")):
+        typer.echo("broken by: " + ", ".join(f"{member} {count}" for member, count in broken.items()))

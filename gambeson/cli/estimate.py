@@ -1,7 +1,11 @@
 """What a certification will take, told before it starts."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import typer
 
 if TYPE_CHECKING:
     from gambeson.cli.target import Target
@@ -24,6 +28,23 @@ def what_is_left(target: "Target", evaluation: "Evaluation", name: str) -> "Esti
         if image["index"] not in done
     }
     return replace(found, made=sum(counted.values()))
+
+
+def tell_effort(target: "Target", evaluations: "Sequence[Evaluation]") -> None:
+    """Says about how long what is left of these evaluations will take, together, where that is worth a word."""
+    from gambeson.records import evaluation_id
+    from gambeson.schema import check_settings
+
+    done, total = defaultdict(set), 0.0
+    for record in target.run.records():
+        done[record["evaluation"]].add(record["index"])
+    for evaluation in evaluations:
+        name = evaluation_id(evaluation.kind, check_settings(evaluation.kind, evaluation.settings), target.describe())
+        rows = [row for row, index in enumerate(target.data.indices.tolist()) if index not in done[name]]
+        found = evaluation.effort(rows) if rows else None
+        total += found.seconds if found else 0.0
+    if total > 10:
+        typer.echo(f"about {_time(total)} if all images hold out: what falls early takes less", err=True)
 
 
 def in_words(found: "Estimate", processes: int = 1, adaptive: bool = True) -> str:

@@ -23,7 +23,9 @@ def report(
 
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    format: Annotated[str, typer.Option(help="tsv (the field's certify log), csv, parquet, json.")] = "tsv",  # noqa: A002
+    format: Annotated[  # noqa: A002
+        str, typer.Option(help="tsv (the field's certify log), csv, parquet, json, tensors, robustbench.")
+    ] = "tsv",
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("export"),
 ) -> None:
     """Write a run's records for other tools.

@@ -34,7 +34,7 @@ def record(
     with target.run.writing() as writer:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         form = evaluation.settings.get("form") or {}
-        if evaluation.kind == "attacked":  # its gradients are not computed in the form that judges
+        if evaluation.kind in ("attacked", "diagnosed"):  # their gradients are not computed in the form that judges
             form = {**form, "threads": torch.get_num_threads()}
         machine = machine_of(target.model, form)
         flags = [{"flag": flag.name, "message": flag.message} for flag in evaluation.flags]

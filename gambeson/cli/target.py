@@ -19,6 +19,7 @@ from gambeson.data import Dataset, load
 from gambeson.errors import RunError, UserError
 from gambeson.evaluation.plan import inspect
 from gambeson.machine import usable
+from gambeson.models.modes import device_of
 from gambeson.records import Run
 
 
@@ -69,6 +70,7 @@ def resolve(
                 f"folder of their own, {target}/model.safetensors --data {name} --out RUN"
             )
         images = choose(name, data_dir, split, every, limit, **held_out(run))
+        _number_classes(model, images)
     else:
         if factory is not None:
             raise UserError(f"--factory {factory} goes with a run folder; {target} is none: leave one of them out")
@@ -80,6 +82,7 @@ def resolve(
         if (out / "recipe.toml").exists() and not (out / "header.json").exists():
             raise UserError(f"{out} holds a training that has not ended: end it, or choose another --out")
         images = choose(data, data_dir, split, every, limit)
+        _number_classes(model, images)
         logits, _ = inspect(model.to(place).eval(), images)  # a model that is refused leaves no folder
         known = header(out.resolve().name, model, images, place, model_name=target)
         names = [*known["classes"], *map(str, range(len(known["classes"]), logits))]  # float data may not know all
@@ -129,6 +132,7 @@ def subset_rule(split: str, every: int, limit: int | None) -> str:
     return f"every {every}th {split} image" + ("" if limit is None else f", the first {limit}")
 
 
+OTHER_SEED = 1_000_003  # what an independently trained model's seed is away from the run's
 RULE = re.compile(
     r"(?:all|every (?P<every>\d+)th|the first (?P<first>\d+)) (?P<split>\w+) images?(?:, the first (?P<limit>\d+))?"
 )
@@ -199,6 +203,40 @@ def trained(run: Run, factory: str | None, weights: Path | None, mean: str | Non
     return model
 
 
+def other_model(target: Target, named: str, data_dir: Path | None = None) -> nn.Module:
+    """Another model for the same data, of a run folder, a weights file or a factory of the user's; "train" is one that
+    is trained as this run was, from another seed, in its folder `independent`.
+    """
+    path = _trained_alike(target, data_dir) if named == "train" else Path(named)
+    model = trained(Run.open(path), None, None, None, None) if path.is_dir() else _given(named, None, None, None)
+    _number_classes(model, target.data)
+    model = model.to(device_of(target.model)).eval()
+    try:
+        inspect(model, target.data)
+    except UserError as wrong:
+        raise UserError(f"--transfer is {named}; {wrong}") from None
+    return model
+
+
+def _number_classes(model: nn.Module, data: Dataset) -> None:
+    """A black box that gives classes does not say how many there are."""
+    for part in model.modules():
+        if isinstance(part, models.BlackBox) and part.classes is None:
+            part.classes = len(data.classes)
+
+
+def _trained_alike(target: Target, data_dir: Path | None) -> Path:
+    """Images that fool both models owe nothing to this one's gradients."""
+    from gambeson.cli.prepare import train_run
+
+    run = target.run
+    if not (run.path / "recipe.toml").exists():
+        raise UserError(f"{run.path} has no recipe to train a second model by: name one, --transfer RUN|MODEL")
+    recipe = recipes.load(run.path)
+    other = recipe.model_copy(update={"seed": recipe.seed + OTHER_SEED, "name": f"{recipe.name}-independent"})
+    return Path(train_run(other, run.path / "independent", data_dir, device_of(target.model).type))
+
+
 def _given(target: str, weights: Path | None, mean: str | None, std: str | None) -> nn.Module:
     if ":" in target:
         channel = [None if text is None else numbers(text, name) for text, name in ((mean, "--mean"), (std, "--std"))]
@@ -206,6 +244,11 @@ def _given(target: str, weights: Path | None, mean: str | None, std: str | None)
         if (here := os.getcwd()) not in sys.path:
             sys.path.append(here)  # other processes have to find the model's class too; last, so that it hides nothing
         return model
+    if Path(target).suffix == ".onnx":
+        if weights is not None:
+            raise UserError(f"{target} holds its own weights: leave --weights out")
+        channel = [None if text is None else numbers(text, name) for text, name in ((mean, "--mean"), (std, "--std"))]
+        return models.from_onnx(target, mean=channel[0], std=channel[1])
     if Path(target).is_file():
         return models.load(target)
     raise UserError(

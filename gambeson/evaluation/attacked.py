@@ -2,163 +2,242 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gambeson.attacks import ATTACKS
+from gambeson.attacks import ATTACKS, NEAREST_ATTACKS
+from gambeson.attacks.by_name import complete, defaults, run
+from gambeson.attacks.result import Result
 from gambeson.attacks.steps import STEP_RULES
 from gambeson.data import Dataset, Pairs, examples
-from gambeson.errors import UserError, nearest
-from gambeson.evaluation.one_attack import first_step, run, targets_of
-from gambeson.evaluation.plan import Evaluation, inspect
+from gambeson.errors import UserError
+from gambeson.evaluation.effort import Effort, Planned, members_of, seconds
+from gambeson.evaluation.one_attack import differentiable, first_step, named, targets_of
+from gambeson.evaluation.plan import Evaluation, check_batch, inspect
+from gambeson.evaluation.smoothed_target import check_target, seen_by_attacks
 from gambeson.evaluation.smoothing import smooth
 from gambeson.evaluation.work import at_once
 from gambeson.geometry import distance
 from gambeson.inference import Form
-from gambeson.keys import generator, key
+from gambeson.keys import key
 from gambeson.models.modes import device_of, evaluating, frozen
-from gambeson.noise import noisy
 from gambeson.records import fingerprint
 from gambeson.smoothed.budgets import predict_budget
 from gambeson.smoothed.hard import Smoothed
-from gambeson.smoothed.soft import soft
+from gambeson.suites import PRESETS, Member, Worst, preset, worst_case
 from gambeson.types import NORMS, Ball, Classifier, Labels, Norm
 
 Keep = Callable[[Tensor, Tensor, Tensor], None]  # (indices, x, x_adv) of every finished batch
+LISTED = ("pgd", "fgsm")  # whose options are settings by themselves
+_LEVELS = 255  # of 8-bit images
+_WALKS = ("pgd", "fgsm", "ddn")  # attacks that walk once, so that their last point is one of many under new noise
 
 
 def attacked(
     model: Classifier,
     data: Pairs,
     *,
-    eps: float,
+    eps: float | None = None,
     norm: Norm = "linf",
     attack: str = "pgd",
-    steps: int = 20,
-    step_size: float | None = None,
-    step_rule: str | None = None,
-    loss: str = "cross_entropy",
-    restarts: int = 1,
-    random_start: bool = True,
-    early_stop: bool | None = None,
     targeted: str | Labels | None = None,
     noise: str | None = None,
     attack_draws: int = 16,
+    order: str = "log_of_mean",
+    redraw: bool = False,
+    gradient: str = "autograd",
     predict_draws: int = 1000,
     predict_alpha: float = 0.001,
+    source: Classifier | None = None,
+    share: float = 1.0,
     seed: int = 0,
     form: Form | None = None,
     batch: int | None = None,
     keep: Keep | None = None,
+    **options: Any,
 ) -> Evaluation:
     """Attack `model` on every image and judge anew what the attack returns.
 
-    eps, step_size: in [0, 1] pixel units and in `norm`; step_size None is eps / 10. targeted: None, "random",
-    "least_likely", or a class per image, int64 (N,) in the order of `data`; success then means that class. noise
-    (kind:scale) attacks the smoothed classifier instead of the base model: the attack sees the log of the mean
-    softmax over `attack_draws` fixed draws per image (Salman et al. 2019), and what it returns is judged by
-    PREDICT with `predict_draws` fresh draws at `predict_alpha`, which may abstain (predict -1, not correct); splitting
-    noise is judged by every noisy copy and never abstains.
-    early_stop: leave an image alone once it fools what the attack sees; None: yes for the base model, no for the
-    smoothed classifier, where fooling a few draws says little about the vote, and the largest loss counts. keep:
-    called with (indices, x, x_adv) of every finished batch, before its records come out. Records hold
-    predict_clean, predict, correct, success, loss, distance (float64, in `norm`), distances (in every norm). No
-    default of an attack is left out of `settings`: an evaluation without them cannot be written.
+    attack: one of `gambeson.attacks` or a suite of them (`gambeson.suites.preset`); options: the attack's own, such as
+    steps, loss, restarts (a suite has none). eps, step_size: in [0, 1] pixel units and in `norm`; PGD's step_size None
+    is eps / 10. Attacks for the smallest perturbation take no eps. targeted: None, "random", "least_likely", or a class
+    per image, int64 (N,) in the order of `data`; success then means that class. source: another classifier, which
+    transfer attacks, and a suite that has it. share: of a suite's restarts and queries. A suite leaves attacks that
+    need a gradient out where the model has none.
+
+    noise (kind:scale) attacks the smoothed classifier instead of the base model: the attack sees the log of the mean
+    softmax over `attack_draws` draws per image (Salman et al. 2019), fixed through its steps or, with `redraw` (one
+    walk of PGD, FGSM or DDN, whose last point counts), new at every call; order "mean_of_log" is the expectation over
+    transformations, the wrong objective, to compare; gradient "stein" estimates the gradient from scores. What it
+    returns is judged by PREDICT with `predict_draws` fresh draws at `predict_alpha`, which may abstain (predict -1, not
+    correct); splitting noise is judged by every noisy copy and never abstains. early_stop None: yes for the base model,
+    no for the smoothed classifier, where fooling a few draws says little about the vote, and the largest loss counts.
+    (Attacks for the smallest perturbation, and FAB, end at the boundary that those few draws have: of the vote that
+    says less.)
+
+    keep: called with (indices, x, x_adv) of every finished batch, before its records come out. Records hold
+    predict_clean, predict, predict_rounded (of the base model, once the point is saved as an 8-bit image), correct,
+    success, loss, distance (float64, in `norm`), distances (in every norm). No default of an attack is left out of
+    `settings`: an evaluation without them cannot be written.
     """
     data = examples(data)
-    batch = batch or (250 if noise is None else 50)
-    if attack not in ATTACKS:
-        raise UserError(f"attack is {attack!r}; {nearest(attack, ATTACKS)}")
-    ball = Ball(norm, eps)
-    if norm == "linf" and eps > 1:
+    check_batch(batch)
+    batch = batch or (250 if noise is None and attack not in PRESETS else 50)  # what a kill loses: suites take long
+    if (attack in NEAREST_ATTACKS) != (eps is None):
+        why = "looks for the smallest perturbation: leave eps out" if eps is not None else "needs eps"
+        raise UserError(f"eps is {eps}; {attack} {why}")
+    ball = Ball(norm, eps or 0.0)
+    if norm == "linf" and ball.eps > 1:
         raise UserError(f"eps is {eps}; in linf, 1 reaches every image there is (write 8/255, not 8)")
-    if attack == "fgsm":  # one step from the image itself: what it does not do is not recorded either
-        if restarts != 1:
-            raise UserError(f"restarts is {restarts}; fgsm takes one step from the image: it must be 1 (or attack pgd)")
-        steps, early_stop = 1, True
-    options: dict[str, Any] = {
-        "steps": steps,
-        "step_size": (eps if attack == "fgsm" else eps / 10) if step_size is None else step_size,
-        "step_rule": (step_rule if attack != "fgsm" else None) or ("sign" if norm == "linf" else "normalised"),
-        "loss": loss,
-        "restarts": restarts,
-        "random_start": random_start and attack != "fgsm",
-        "early_stop": noise is None if early_stop is None else early_stop,
-    }
+    if attack == "fgsm" and options.pop("restarts", 1) != 1:
+        raise UserError("fgsm takes one step from the image: restarts must be 1 (or attack pgd)")
     if noise is not None:
         predict_budget(predict_draws, predict_alpha)
-        if attack_draws < 1:
-            raise UserError(f"attack_draws is {attack_draws}; it must be at least 1")
     classes, flags = inspect(model, data)
+    if source is not None:
+        inspect(source, data)
     smoothed = None if noise is None else smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
+    _check_draws(attack, options, noise, order=order, redraw=redraw, gradient=gradient)
     if smoothed is not None:
+        check_target(smoothed, attack_draws, order, gradient)
         smoothed.fills_rows(predict_draws, predict_alpha, "predict_")
         if smoothed.noise.states is not None:  # every noisy copy is counted
             predict_draws, predict_alpha = smoothed.noise.states, 0.0
     judged_by = None if smoothed is None else _Judged(smoothed, predict_draws, predict_alpha)
+    if source is not None and attack not in ("transfer", "strong"):
+        raise UserError(f"source is given, and {attack} makes no use of it: transfer and strong do")
+    if source is model or (isinstance(source, nn.Module) and named(source) == named(model)):
+        raise UserError("source is the model itself: images are no transfer then; give another one")
+    device = device_of(model)
+
+    def seen(indices: list[int], x: Tensor) -> Classifier:
+        if smoothed is None:
+            return model
+        law: dict[str, Any] = {"draws": attack_draws, "order": order, "redraw": redraw, "gradient": gradient}
+        return seen_by_attacks(model, smoothed, indices, x, **law)
+
+    x, y = data.pixels([0]).to(device), data.labels[:1].to(device)
+    first = seen(data.indices[:1].tolist(), x)
+    members: tuple[Member, ...] = ()
+    if attack in PRESETS:
+        if options or order != "log_of_mean":
+            taken = [*options, *(["order"] if order != "log_of_mean" else [])]
+            raise UserError(f"{attack} is a suite, its attacks have their own options: leave {', '.join(taken)} out")
+        how: dict[str, Any] = {"transfers": source is not None, "share": share, "early_stop": smoothed is None}
+        with evaluating(model), frozen(model):
+            members = preset(attack, ball, classes, gradients=differentiable(first, x), **how)
+    if share != 1 and not members:
+        raise UserError(f"share is {share}; that is of a suite's budget, and {attack} has its own options")
+    plan: dict[str, Any] = {}
+    if not members:
+        plan = complete(attack, _usual(attack, options, smoothed is not None, order), norm=norm, eps=eps)
+        with evaluating(model), frozen(model):
+            law: dict[str, Any] = {"targeted": targeted, "classes": classes, "source": source}
+            first_step(first, x, y, attack, plan, norm=norm, eps=eps, **law)
     settings = {
         "attack": attack,
         "target": "base" if smoothed is None else "smoothed",
         "norm": norm,
         "eps": eps,
-        **options,
+        **_listed(attack, plan, members, norm),
         "projection": "exact Euclidean projection on ball and box",
         "box": (0.0, 1.0),
         "targeted": "given" if isinstance(targeted, Tensor) else targeted,
         "targets_hash": fingerprint(targeted.tolist()) if isinstance(targeted, Tensor) else None,
-        "step_rule_settings": STEP_RULES.get(options["step_rule"], {}),
         "batch": batch,
         "noise": None if smoothed is None else smoothed.noise.noise.name,
         "attack_draws": None if smoothed is None else attack_draws,
-        "redraw": None if smoothed is None else False,
+        "redraw": None if smoothed is None else redraw,
+        **_unusual(smoothed, order=order, gradient=gradient),
         "predict_draws": None if smoothed is None else predict_draws,
         "predict_alpha": None if smoothed is None else predict_alpha,
         "seed": seed,
         "form": None if smoothed is None else smoothed.base.form.settings(),
+        **({} if source is None else {"source": named(source)}),
+        **({} if share == 1 else {"share": share}),
     }
     if isinstance(targeted, Tensor) and len(targeted) != len(data):
         raise UserError(f"targeted has {len(targeted)} classes for {len(data)} images; give one per image")
-    device = device_of(model)
-    first_step(model, data, attack, ball, targeted, classes, options)
-
+    if members and targeted is not None:
+        raise UserError(f"targeted is {targeted!r}; {attack} is a suite of untargeted attacks: leave it out")
     given = dict(zip(data.indices.tolist(), targeted, strict=True)) if isinstance(targeted, Tensor) else {}
+
+    def effort(rows: list[int]) -> Effort:
+        part = data.subset(rows[:batch])
+        asked = members_of(members, ball) if members else [Planned(attack, plan, norm, eps)]
+        votes = (3 + len(members) if members else 2) * predict_draws / attack_draws if smoothed else 1
+        x = part.pixels().to(device)
+        with evaluating(model), frozen(model):
+            each = seconds(seen(part.indices.tolist(), x), x, [] if eps == 0 else asked, classes, votes)
+            return Effort(len(rows), len(rows) * each)
 
     def judge(part: Dataset) -> list[dict[str, Any]]:
         indices = part.indices.tolist()
         x, y = part.pixels().to(device), part.labels.to(device)
-        logits: Classifier = model
-        if smoothed is not None:
-            drawn = _noise(smoothed, indices, attack_draws, x)
-            logits = soft(model, drawn, noisy=partial(noisy, smoothed.noise.noise))
         keys = [key(seed, "attack", index) for index in indices]
         with evaluating(model), frozen(model):
-            aim = torch.stack([given[index] for index in indices]) if given else targeted
-            targets = targets_of(aim, logits, x, y, classes, keys)
-            result = run(attack, logits, x, y, ball, targets, keys, options)
+            logits = seen(indices, x)
+            before = _predict(model, judged_by, x, indices)
+            if members:
+                worst = _worst(members, model, judged_by, logits, x, y, ball, keys, indices, source)
+                result, targets, broken_by = worst.result, None, worst.broken_by
+            else:
+                aim = torch.stack([given[index] for index in indices]) if given else targeted
+                targets = targets_of(aim, logits, x, y, classes, keys)
+                result = run(attack, plan, logits, x, y, norm=norm, eps=eps, targets=targets, keys=keys, source=source)
+                broken_by = ()
             if keep is not None:
                 keep(part.indices, x.cpu(), result.x_adv.cpu())
-            moved = result.x_adv.double() - x.double()
-            lengths = {norm: distance(moved, norm).tolist() for norm in NORMS}
-            before, after = (_predict(model, judged_by, images, indices) for images in (x, result.x_adv))
-        losses = [value if value == value and abs(value) != float("inf") else None for value in result.loss.tolist()]
-        return [
-            {
-                "predict_clean": before[i],
-                "predict": after[i],
-                "correct": after[i] == int(y[i]),
-                "success": bool(result.success[i]),
-                "loss": losses[i],
-                "distance": float(result.distance[i]),
-                "distances": {norm: lengths[norm][i] for norm in NORMS},
-                "target": None if targets is None else int(targets[i]),
-            }
-            for i in range(len(indices))
-        ]
+            after = _predict(model, judged_by, result.x_adv, indices)
+            saved = (result.x_adv * _LEVELS).round() / _LEVELS
+            rounded = _predict(model, None, saved, indices) if judged_by is None else []
+        return _records(x, y, before, after, rounded, result, targets, broken_by)
 
-    return Evaluation("attacked", settings, data, batch, at_once(judge), flags)
+    return Evaluation("attacked", settings, data, batch, at_once(judge), flags, effort=effort)
+
+
+def _check_draws(attack: str, options: dict[str, Any], noise: str | None, **law: Any) -> None:
+    """Refuse what is said of draws where there are none, or where the attack makes nothing of it."""
+    for name, usual in (("order", "log_of_mean"), ("redraw", False), ("gradient", "autograd")):
+        if noise is None and law[name] != usual:
+            raise UserError(f"{name} is {law[name]!r}; that is about a smoothed classifier's draws: give noise")
+    if law["redraw"] and (attack not in _WALKS or options.get("restarts", 1) != 1):
+        raise UserError(f"redraw is for {', '.join(_WALKS)} from one start: of others, the luckiest look would win")
+    if law["order"] != "mean_of_log" or attack not in {**ATTACKS, **NEAREST_ATTACKS}:
+        return
+    if "loss" not in defaults(attack) or options.get("loss", "log_probability") != "log_probability":
+        raise UserError(f"order is mean_of_log, with loss log_probability; {attack} has another or none: leave it out")
+
+
+def _usual(attack: str, options: dict[str, Any], smoothed: bool, order: str) -> dict[str, Any]:
+    """What is asked of the attack, with what an evaluation takes where nothing is said."""
+    usual: dict[str, Any] = {}
+    if smoothed and attack in ATTACKS and "early_stop" in defaults(attack):
+        usual["early_stop"] = False
+    if order == "mean_of_log":
+        usual["loss"] = "log_probability"
+    return usual | {name: value for name, value in options.items() if name != "early_stop" or value is not None}
+
+
+def _listed(attack: str, plan: dict[str, Any], members: tuple[Member, ...], norm: Norm) -> dict[str, Any]:
+    """The options among the settings: PGD's one by one, others' in one place, a suite's by member."""
+    if members:
+        return {"members": [member.settings() for member in members]}
+    if attack not in LISTED:
+        return {"options": plan}
+    alone = {"steps": 1, "restarts": 1, "early_stop": True} if attack == "fgsm" else {}
+    rule = plan.get("step_rule") or ("sign" if norm == "linf" else "normalised")
+    names = ("steps", "step_size", "step_rule", "loss", "restarts", "random_start", "early_stop")
+    listed = {**plan, **alone, "step_rule": rule}
+    return {name: listed[name] for name in names} | {"step_rule_settings": STEP_RULES.get(rule, {})}
+
+
+def _unusual(smoothed: Smoothed | None, **named: str) -> dict[str, str]:
+    """Settings that are left out where they are as they always were: the same evaluation keeps its id."""
+    usual = {"order": "log_of_mean", "gradient": "autograd"}
+    return {} if smoothed is None else {name: value for name, value in named.items() if value != usual[name]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +245,21 @@ class _Judged:
     smoothed: Smoothed
     draws: int
     alpha: float
+
+
+def _worst(
+    members: tuple[Member, ...], model: Classifier, judged_by: _Judged | None, logits: Classifier, x: Tensor, y: Tensor,
+    ball: Ball, keys: list[int], indices: list[int], source: Classifier | None,
+) -> Worst:  # fmt: skip
+    """A smoothed classifier is broken where its vote names another class, not where the attack's few draws do."""
+
+    def broken(x_adv: Tensor, rows: Tensor) -> Tensor:
+        found = _predict(model, judged_by, x_adv, [indices[row] for row in rows.tolist()])
+        predict = torch.tensor(found, device=y.device)
+        return (predict != y[rows]) & (predict != -1)
+
+    return worst_case(members, logits, x, y, ball=ball, keys=keys, source=source,
+                      broken=None if judged_by is None else broken)  # fmt: skip
 
 
 def _predict(model: Classifier, judged: _Judged | None, images: Tensor, indices: list[int]) -> list[int]:
@@ -176,9 +270,26 @@ def _predict(model: Classifier, judged: _Judged | None, images: Tensor, indices:
     return [label for label, _ in found]
 
 
-def _noise(smoothed: Smoothed, indices: list[int], draws: int, x: Tensor) -> Tensor:
-    """Fixed draws (N, m, C, H, W), each image's from its own key, from the distribution that is certified."""
-    lattice, shape = smoothed.noise, (draws, *x.shape[1:])
-    name = lattice.noise.name
-    drawn = [lattice.sample(shape, generator(smoothed.seed, "attack", name, index)) for index in indices]
-    return torch.stack([torch.from_numpy(values) for values in drawn]).to(x) / lattice.levels
+def _records(
+    x: Tensor, y: Tensor, before: list[int], after: list[int], rounded: list[int], result: Result,
+    targets: Tensor | None, broken_by: tuple[str | None, ...],
+) -> list[dict[str, Any]]:  # fmt: skip
+    moved = result.x_adv.double() - x.double()
+    lengths = {norm: distance(moved, norm).tolist() for norm in NORMS}
+    losses = [value if value == value and abs(value) != float("inf") else None for value in result.loss.tolist()]
+    return [
+        {
+            "predict_clean": before[i],
+            "predict": after[i],
+            **({"predict_rounded": rounded[i]} if rounded else {}),
+            "correct": after[i] == int(y[i]),
+            "success": bool(result.success[i]),
+            "loss": losses[i],
+            "distance": float(result.distance[i]),
+            "distances": {norm: lengths[norm][i] for norm in NORMS},
+            "target": None if targets is None else int(targets[i]),
+            **({"broken_by": broken_by[i]} if broken_by else {}),
+            **({"reason": result.reason[i] or None} if result.reason else {}),
+        }
+        for i in range(len(y))
+    ]

@@ -1,51 +1,50 @@
-"""One attack, by its name and options, on one batch."""
+"""What an attack is tried on before it starts, and whom it aims at."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gambeson.attacks import ATTACKS
-from gambeson.attacks.result import Result
+from gambeson.attacks.by_name import cheapest, run
+from gambeson.attacks.search import NoGradient, gradient_to
 from gambeson.attacks.targets import least_likely, random_targets
-from gambeson.data import Dataset
 from gambeson.errors import UserError
-from gambeson.models.modes import device_of, evaluating, frozen
-from gambeson.types import Ball, Classifier, Labels
-
-
-def run(
-    attack: str,
-    logits: Classifier,
-    x: Tensor,
-    y: Tensor,
-    ball: Ball,
-    targets: Tensor | None,
-    keys: list[int],
-    o: dict[str, Any],
-) -> Result:
-    if ball.eps == 0:  # an attack with no room: judged all the same, so that curves start at 0
-        o = {**o, "step_size": None}
-    if attack == "fgsm":
-        return ATTACKS[attack](logits, x, y, ball=ball, step_size=o["step_size"], loss=o["loss"], targets=targets)
-    return ATTACKS[attack](logits, x, y, ball=ball, targets=targets, keys=keys, **o)
+from gambeson.models.fingerprint import fingerprint
+from gambeson.types import Classifier, Images, Labels, Norm
 
 
 def first_step(
-    model: Classifier,
-    data: Dataset,
-    attack: str,
-    ball: Ball,
+    logits: Classifier,
+    x: Images,
+    y: Labels,
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    norm: Norm,
+    eps: float | None,
     targeted: str | Labels | None,
     classes: int,
-    o: dict[str, Any],
+    source: Classifier | None = None,
 ) -> None:
-    """A step on one image, so that what the attack refuses is refused before anything is computed."""
-    o = {**o, "steps": min(o["steps"], 1), "restarts": min(o["restarts"], 2)}
-    x, y = data.pixels([0]).to(device_of(model)), data.labels[:1].to(device_of(model))
+    """The attack on one image with next to no budget, so that what it refuses is refused before anything is done.
+
+    logits: of that image, as the attack will see them.
+    """
     first = targeted[:1] if isinstance(targeted, Tensor) else targeted
-    with evaluating(model), frozen(model):
-        run(attack, model, x, y, ball, targets_of(first, model, x, y, classes, [0]), [0], o)
+    targets = targets_of(first, logits, x, y, classes, [0])
+    run(name, cheapest(options), logits, x, y, norm=norm, eps=eps, targets=targets, keys=[0], source=source)
+
+
+def differentiable(logits: Classifier, x: Images) -> bool:
+    """Whether the logits of images carry any gradient to them."""
+    with torch.inference_mode(False), torch.enable_grad():
+        x = x.clone().requires_grad_()
+        try:
+            gradient_to(x, logits(x))
+        except NoGradient:
+            return False
+        return True
 
 
 def targets_of(
@@ -61,3 +60,10 @@ def targets_of(
         with torch.no_grad():
             return least_likely(logits, x, y)
     raise UserError(f"targeted is {targeted!r}; it must be random or least_likely, a class per image, or left out")
+
+
+def named(source: Classifier) -> str:
+    """Which classifier adversarial images are made on, for the settings: a hash of its weights, or its name."""
+    if isinstance(source, nn.Module):
+        return fingerprint(source)
+    return str(getattr(source, "__qualname__", type(source).__qualname__))

@@ -12,6 +12,7 @@ from torch import Tensor
 from gambeson.data import Dataset
 from gambeson.engines import Engine, Judge, here
 from gambeson.errors import UserError
+from gambeson.evaluation.effort import Effort
 from gambeson.evaluation.pilot import Estimate
 from gambeson.evaluation.rounds import in_rounds
 from gambeson.evaluation.work import Fields, Keep, Queue, Tell
@@ -38,6 +39,7 @@ class Evaluation:
     pilot: Callable[[list[int]], Estimate | None] = lambda _: None  # what these rows will cost, tried on a few
     table: Table | None = None  # of a budget for all images together: who goes on is decided in rounds
     company: int = 1  # batches that are judged together where there are so many for each worker
+    effort: Callable[[list[int]], Effort | None] = lambda _: None  # at most, where that depends on how they hold out
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """In the order of the data."""
@@ -117,3 +119,8 @@ def _logits(model: Classifier, x: Tensor) -> int:
             return int(model(x).shape[1])
         except Exception:
             return 0
+
+
+def check_batch(batch: int | None) -> None:
+    if batch is not None and batch < 1:
+        raise UserError(f"batch is {batch}; it must be at least 1")

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from gambeson.errors import UserError, nearest
+from gambeson.losses.adversarial import adversarial
 from gambeson.losses.noisy import noisy
 from gambeson.losses.plain import plain
 from gambeson.losses.stability import stability
 
-__all__ = ["noisy", "plain", "stability"]
+__all__ = ["adversarial", "noisy", "plain", "stability"]
 
 Loss = Callable[..., tuple[dict[str, Tensor], Mapping[str, Tensor]]]
 

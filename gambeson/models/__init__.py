@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from gambeson.errors import UserError, nearest
+from gambeson.models.black_box import BlackBox
 from gambeson.models.digits_cnn import digits_cnn
 from gambeson.models.factory import from_factory
 from gambeson.models.fingerprint import fingerprint, unwrap
@@ -24,6 +25,7 @@ from gambeson.models.ibp_small import ibp_small
 from gambeson.models.layers import Normalize
 from gambeson.models.lenet import lenet
 from gambeson.models.modes import evaluating, frozen
+from gambeson.models.onnx import from_onnx
 from gambeson.models.preactresnet18 import preactresnet18
 from gambeson.models.resnet import resnet20, resnet110
 from gambeson.models.smallcnn import smallcnn

@@ -13,6 +13,7 @@ from gambeson.errors import UserError, first_line, out_of_memory
 from gambeson.models.behaviour import accuracy, answer, probabilities, repeats, splits
 from gambeson.models.flag import Flag, refuse
 from gambeson.models.given import labels, pixels, training
+from gambeson.models.iterates import iterates
 from gambeson.models.modes import evaluating
 from gambeson.types import Classifier, Images, Labels
 
@@ -28,7 +29,7 @@ def check(model: Classifier, x: Images, y: Labels | None, classes: int) -> list[
     (N, C, H, W), images of the data set in [0, 1]; `y` (N,) their labels, or None; `classes` how many there are.
     Looks for: inputs that are not pixels in [0, 1], labels outside 0..classes-1, training mode left on, an answer that
     is not (N, classes) finite logits, probabilities instead of logits, an answer that changes from call to call or with
-    the other images of the batch, and (with >= 100 labels) an accuracy near chance.
+    the other images of the batch, a search while it answers, and (with >= 100 labels) an accuracy near chance.
     The model's modes and buffers and the global random generators are left as they were. What cannot be seen here:
     faults that show on other images only, and a model that notices that it is tested.
 
@@ -57,7 +58,7 @@ def check(model: Classifier, x: Images, y: Labels | None, classes: int) -> list[
         chance = None
         if y is not None and len(x) >= LABELLED and not unsteady:
             chance = accuracy(model, x, y, classes)
-        return mode + [flag for flag in (probabilities(logits), unsteady, chance) if flag]
+        return mode + [flag for flag in (probabilities(logits), unsteady, iterates(model, batch), chance) if flag]
 
 
 def require(model: Classifier, x: Images, y: Labels | None, classes: int) -> list[Flag]:

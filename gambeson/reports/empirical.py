@@ -1,7 +1,7 @@
 """Accuracy under attack against eps, from 0: one curve per run, target and attack setting."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,9 @@ class Curve:
 def curves(source: Source) -> list[Curve]:
     """The attacks of a run, those that differ only in eps joined; eps 0 is the accuracy on the same, clean images."""
     groups: dict[str, list[Attacked]] = {}
-    unmoved = [attacked for attacked in source.attacked if attacked.settings["eps"] == 0]
-    for attacked in source.attacked:
+    in_balls = [attacked for attacked in source.attacked if attacked.settings["eps"] is not None]
+    unmoved = [attacked for attacked in in_balls if attacked.settings["eps"] == 0]
+    for attacked in in_balls:
         if attacked.settings["eps"] > 0:
             groups.setdefault(_key(attacked), []).append(attacked)
     for attacked in unmoved:  # without room no step is taken: it belongs to every curve that is alike but for the steps
@@ -66,9 +67,16 @@ def _key(attacked: Attacked, step: bool = True) -> str:
 
 def card(attacked: Attacked) -> dict[str, Any]:
     """All settings but eps; the step size as a fraction of eps, so that one card can serve a whole curve."""
-    settings = {name: value for name, value in attacked.settings.items() if name not in VARYING}
-    eps, step = attacked.settings["eps"], attacked.settings["step_size"]
-    return {**settings, STEP: None if eps == 0 else float(f"{step / eps:.6g}")}
+    settings, eps = dict(attacked.settings), attacked.settings["eps"]
+    for place in ("options", "of"):  # an attack's own, and those of what it runs
+        settings |= {name if name not in settings else f"{name} ({place})": value
+                     for name, value in (settings.pop(place, None) or {}).items()}  # fmt: skip
+    for member in settings.pop("members", None) or ():
+        told = ", ".join(f"{name} {value}" for name, value in member["options"].items())
+        settings[f"member {member['name']}"] = f"{member['attack']} ({told})"
+    step = settings.get("step_size")
+    kept = {name: value for name, value in settings.items() if name not in VARYING}
+    return {**kept, STEP: None if eps == 0 or step is None else float(f"{step / eps:.6g}")}
 
 
 def card_key(curve: Curve) -> str:
@@ -84,9 +92,21 @@ def numbered(sources: Sequence[Source]) -> dict[str, str]:
 def attack_name(curve: Curve) -> str:
     """The attack and its number of steps, and what else tells it from the usual: several restarts, a target."""
     card = curve.card
-    extra = [f"{card['restarts']} restarts"] if card["restarts"] > 1 else []
+    extra = [f"{card['restarts']} restarts"] if (card.get("restarts") or 1) > 1 else []
     extra += [f"targeted {card['targeted']}"] if card["targeted"] else []
-    return ", ".join([f"{card['attack']}-{card['steps']}", *extra])
+    return ", ".join([short_name(card), *extra])
+
+
+def short_name(settings: Mapping[str, Any]) -> str:
+    """An attack's name with its number of steps, where it has one, and what a suite's budget was cut to.
+
+    >>> short_name({"attack": "pgd", "steps": 20}), short_name({"attack": "strong", "share": 0.05})
+    ('pgd-20', 'strong (5 % of its restarts and queries)')
+    """
+    steps = settings.get("steps") or (settings.get("options") or {}).get("steps")
+    cut = settings.get("share", 1.0)
+    less = "" if cut == 1 else f" ({100 * cut:.3g} % of its restarts and queries)"
+    return settings["attack"] + (f"-{steps}" if steps else "") + less
 
 
 def _curve(source: Source, group: Sequence[Attacked]) -> Curve:

@@ -10,12 +10,18 @@ from typing import Any
 from gambeson.errors import UserError
 from gambeson.jsonl import write_json
 from gambeson.records import Run
+from gambeson.reports.adversarial import robustbench, tensors
 from gambeson.reports.logs import COLUMNS
 from gambeson.reports.naming import file_stem, smoothed_name
 from gambeson.reports.numbers import significant_down
 from gambeson.reports.runs import answer, read_run
 
 Row = dict[str, Any]
+_NEEDED = {
+    "tsv": "certified records (`gambeson certify` makes them)",
+    "tensors": "adversarial images (`gambeson attack` keeps some, see --keep)",
+    "robustbench": "finished evaluation by the published protocol (`gambeson attack --preset standard` makes one)",
+}
 
 
 def export(run: Path, format: str, out: Path) -> list[Path]:  # noqa: A002
@@ -26,8 +32,10 @@ def export(run: Path, format: str, out: Path) -> list[Path]:  # noqa: A002
             predict, radius, correct, time), then ours: certificate, noise, alpha, select_draws, draws, radius_kind,
             top_count (of votes), p_lower, max_radius, radius_real, seed, hash, method, dataset.
             Radii have 17 significant digits, rounded down.
-        csv, parquet: one table per kind of evaluation (clean, attacked, certified), one row per record, with settings.
+        csv, parquet: one table per kind of evaluation, one row per record, with settings.
         json: one file with header, evaluations and records.
+        tensors: the adversarial images that were kept, one safetensors file per attack.
+        robustbench: the leaderboard's JSON, one file per evaluation with the preset standard.
 
     Raises: UserError for an unknown format, a folder that is no run, or a run that holds nothing for the format.
     """
@@ -36,6 +44,8 @@ def export(run: Path, format: str, out: Path) -> list[Path]:  # noqa: A002
         "csv": _csv,
         "parquet": _parquet,
         "json": _json,
+        "tensors": tensors,
+        "robustbench": robustbench,
     }
     if format not in formats:
         raise UserError(f"format is {format!r}; it must be one of {', '.join(formats)}")
@@ -44,7 +54,7 @@ def export(run: Path, format: str, out: Path) -> list[Path]:  # noqa: A002
     folder.mkdir(parents=True, exist_ok=True)
     written = formats[format](opened, folder)
     if not written:
-        what = "certified records (`gambeson certify` makes them)" if format == "tsv" else "records"
+        what = _NEEDED.get(format, "records")
         raise UserError(f"{run} holds no {what}; nothing was exported as {format}")
     return written
 

@@ -13,7 +13,11 @@ from gambeson.reports.sections.bounds import bounds
 from gambeson.reports.sections.certified import certified
 from gambeson.reports.sections.checks import checks
 from gambeson.reports.sections.cost import cost
+from gambeson.reports.sections.diagnosed import diagnosed
+from gambeson.reports.sections.distortion import distortion
 from gambeson.reports.sections.gallery import gallery
+from gambeson.reports.sections.losses import losses
+from gambeson.reports.sections.objectives import objectives
 from gambeson.reports.sections.overview import overview
 from gambeson.reports.sections.pairs import pairs
 from gambeson.reports.sections.provenance import provenance
@@ -27,7 +31,23 @@ from gambeson.reports.writers import to_csv, to_latex, to_markdown
 
 WRITTEN = {"figures": ("svg", "png", "pdf"), "tables": ("csv", "md", "tex")}
 SECTIONS: tuple[Callable[[Sequence[Source]], Section | None], ...] = (
-    *(overview, certified, reductions, two_by_two, attacked, gallery, pairs, checks, cost, bounds, published),
+    *(
+        overview,
+        certified,
+        reductions,
+        two_by_two,
+        attacked,
+        distortion,
+        losses,
+        objectives,
+        gallery,
+        pairs,
+        checks,
+        diagnosed,
+        cost,
+        bounds,
+        published,
+    ),
     *(reading, provenance),
 )
 
@@ -50,7 +70,7 @@ def report(sources: Sequence[Path], out: Path) -> Path:
     gambeson.errors.UserError: nothing to report on; name at least one run folder or per-image log
     """
     loaded = read([Path(source) for source in sources])
-    if not any(source.clean or source.certified or source.attacked for source in loaded):
+    if not any(source.clean or source.certified or source.attacked or source.diagnosed for source in loaded):
         where = loaded[0].path
         raise UserError(f"{where} holds no records yet; run `gambeson certify` or `gambeson attack` on it first")
     sections = [section for build in SECTIONS if (section := build(loaded)) is not None]

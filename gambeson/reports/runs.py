@@ -10,7 +10,7 @@ import numpy as np
 from gambeson.errors import UserError
 from gambeson.records import Run
 from gambeson.reports.naming import TIGHT, smoothed_name
-from gambeson.reports.series import Attacked, Certified, Images, Source
+from gambeson.reports.series import Attacked, Certified, Diagnosed, Images, Source
 from gambeson.schema import RECORDS
 
 Line = dict[str, Any]
@@ -31,6 +31,7 @@ def read_run(path: Path) -> Source:
         clean=tuple(_images(e, lines[e["id"]]) for e in of_kind["clean"]),
         certified=tuple(series for e in of_kind["certified"] for series in _certified(e, lines[e["id"]])),
         attacked=tuple(_attacked(run, e, lines[e["id"]]) for e in of_kind["attacked"]),
+        diagnosed=tuple(_diagnosed(e, lines[e["id"]]) for e in of_kind["diagnosed"]),
         checks=tuple(run.checks()),
         cost=run.cost(),
         commands=tuple(dict.fromkeys(e["command"] for e in evaluations)),
@@ -130,6 +131,30 @@ def _attacked(run: Run, evaluation: Line, lines: list[Line]) -> Attacked:
         distance=_column(lines, "distance"),
         gallery=gallery if gallery.exists() else None,
         seconds=_column(lines, "seconds"),
+        broken_by=tuple(line["broken_by"] for line in lines) if evaluation["settings"].get("members") else (),
+        rounded=None
+        if any(line.get("predict_rounded") is None for line in lines)
+        else _column(lines, "predict_rounded"),
+    )
+
+
+def _diagnosed(evaluation: Line, lines: list[Line]) -> Diagnosed:
+    def numbers(name: str) -> Any:
+        return np.array([line[name] for line in lines], dtype=np.float64)  # None becomes NaN
+
+    signs = ("one_step", "black_box", "random_noise")
+    fell = [not line["correct"] or any(map(line.get, signs)) for line in lines]
+    after = numbers("after_steps"), numbers("after_restarts")
+    return Diagnosed(
+        images=_images(evaluation, lines),
+        evaluation=evaluation["id"],
+        settings=evaluation["settings"],
+        after_steps=after[0],
+        after_restarts=after[1],
+        fell=np.array(fell) | ~np.isnan(after[0]) | ~np.isnan(after[1]),
+        gradient=all(line["one_step"] is not None for line in lines),
+        gamma=numbers("gamma"),
+        loss=numbers("loss"),
     )
 
 

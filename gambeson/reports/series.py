@@ -73,6 +73,30 @@ class Attacked:
     distance: Array  # float64 (N,)
     gallery: Path | None  # the .safetensors file that holds some of the images
     seconds: Array
+    broken_by: tuple[str | None, ...] = ()  # of a suite: whose each image is, "clean", or None where it held out
+    rounded: Array | None = None  # int64 (N,), answers once the points are saved as 8-bit images; of base models
+
+    @property
+    def fooled(self) -> Array:
+        """By the rule that judges, whatever the attack itself saw; an abstention is not enough."""
+        if self.settings["targeted"] is not None:
+            return self.success
+        return (self.images.predict != self.images.label) & (self.images.predict != -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosed:
+    """Why attacks fail on one run, in one ball; NaN where an image held out. Without a gradient all is NaN."""
+
+    images: Images  # answers on the clean images
+    evaluation: str
+    settings: dict[str, Any]
+    after_steps: Array  # float64 (N,), how many steps it took
+    after_restarts: Array  # float64 (N,), how many random starts
+    fell: Array  # bool (N,), to anything that was tried in the ball
+    gradient: bool  # whether the model has one
+    gamma: Array  # float64 (N,), how far the loss is from linear in the ball
+    loss: Array  # float64 (N,), at the image
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +110,7 @@ class Source:
     clean: tuple[Images, ...] = ()
     certified: tuple[Certified, ...] = ()
     attacked: tuple[Attacked, ...] = ()
+    diagnosed: tuple[Diagnosed, ...] = ()
     checks: tuple[dict[str, Any], ...] = ()
     cost: dict[str, Any] | None = None
     commands: tuple[str, ...] = ()

@@ -62,7 +62,7 @@ class ReducedSummary(Part):
 class AttackedSummary(Part):
     attack: str
     norm: str
-    eps: float
+    eps: float | None  # null of attacks for the smallest perturbation
     target: str
     settings: dict[str, Any]
     accuracy: float

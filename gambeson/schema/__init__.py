@@ -3,20 +3,22 @@
 from typing import Any
 
 from gambeson.errors import UserError
-from gambeson.schema.records import AttackedRecord, CertifiedRecord, CleanRecord, Slice
+from gambeson.schema.records import AttackedRecord, CertifiedRecord, CleanRecord, DiagnosedRecord, Slice
 from gambeson.schema.run import Check, Evaluation, Forms, Header
-from gambeson.schema.settings import AttackedSettings, CertifiedSettings, CleanSettings
+from gambeson.schema.settings import AttackedSettings, CertifiedSettings, CleanSettings, DiagnosedSettings
 from gambeson.schema.strict import Strict, read, written
 
 SETTINGS: dict[str, type[Strict]] = {
     "clean": CleanSettings,
     "attacked": AttackedSettings,
     "certified": CertifiedSettings,
+    "diagnosed": DiagnosedSettings,
 }
 RECORDS: dict[str, type[Strict]] = {
     "clean": CleanRecord,
     "attacked": AttackedRecord,
     "certified": CertifiedRecord,
+    "diagnosed": DiagnosedRecord,
 }
 
 

@@ -30,6 +30,32 @@ class AttackedRecord(Record):
     distance: float
     distances: dict[Literal["l1", "l2", "linf"], float] | None = None  # in every norm; older records lack them
     target: int | None
+    predict_rounded: int | None = None  # of the base model, once the point is saved as an 8-bit image
+    broken_by: str | None = None  # of a suite: the member whose image this is, null where all of them failed
+    reason: str | None = None  # of an attack for the smallest perturbation: why there is none
+
+
+class DiagnosedRecord(Record):
+    """Null: what needs a gradient, of a model that has none; of `after_...` and `black_box`: the image held out."""
+
+    predict: int  # on the clean image
+    correct: bool
+    one_step: bool | None = None
+    after_steps: Annotated[int, Field(ge=0)] | None = None
+    after_restarts: Annotated[int, Field(ge=0)] | None = None
+    by_eps: list[bool] | None = None
+    black_box: str | None
+    random_noise: bool
+    unavailable: bool
+    unstable: Probability
+    silent: bool | None = None
+    incomplete: Probability | None = None
+    unlimited: bool | None = None
+    fooled: bool | None = None
+    fooled_again: bool | None = None
+    fooled_rounded: bool | None = None
+    gamma: float | None = None
+    loss: float | None = None
 
 
 class CertifiedRecord(Record):

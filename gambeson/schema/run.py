@@ -42,7 +42,7 @@ class Evaluation(Strict):
     """What was asked of a run: evaluations/<id>.json."""
 
     id: str
-    kind: Literal["clean", "attacked", "certified"]
+    kind: Literal["clean", "attacked", "certified", "diagnosed"]
     settings: dict[str, Any]
     command: str
     created: str

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import add
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 from gambeson.errors import UserError
 from gambeson.types import Classifier, Images, Logits
+
+Order = Literal["log_of_mean", "mean_of_log"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +25,12 @@ class SoftSmoothed:
     noise: Tensor
     chunk: int | None = None
     noisy: Callable[[Tensor, Tensor], Tensor] = add
+    order: Order = "log_of_mean"
+
+    @property
+    def draws(self) -> int:
+        """Noisy images for each image."""
+        return self.noise.shape[1]
 
     def __call__(self, x: Images) -> Logits:
         if x.shape != self.noise[:, 0].shape:
@@ -29,19 +38,18 @@ class SoftSmoothed:
                 f"images are {tuple(x.shape)} but the noise draws are for {tuple(self.noise[:, 0].shape)}; "
                 "call with the same images in the same order, or narrow with .select(rows)"
             )
-        draws = self.noise.shape[1]
-        if self.chunk is None or self.chunk >= draws:
+        if self.chunk is None or self.chunk >= self.draws:
             each = self._log_softmax(x, self.noise)
         elif torch.is_grad_enabled():  # a chunk is computed again in the backward pass instead of being kept
             again = partial(checkpoint, self._log_softmax, use_reentrant=False, preserve_rng_state=False)
             each = torch.cat([again(x, part) for part in self.noise.split(self.chunk, dim=1)], 1)
         else:
             each = torch.cat([self._log_softmax(x, part) for part in self.noise.split(self.chunk, dim=1)], 1)
-        return each.logsumexp(1) - math.log(draws)
+        return each.logsumexp(1) - math.log(self.draws) if self.order == "log_of_mean" else each.mean(1)
 
     def select(self, rows: Tensor) -> "SoftSmoothed":
         """The classifier of images `rows` alone (LongTensor or boolean mask over the present N), with their draws."""
-        return SoftSmoothed(self.logits, self.noise[rows], self.chunk, self.noisy)
+        return replace(self, noise=self.noise[rows])
 
     def _log_softmax(self, x: Images, noise: Tensor) -> Tensor:
         z = self.logits(self.noisy(x[:, None], noise.to(x.dtype)).flatten(0, 1))
@@ -55,6 +63,7 @@ def soft(
     *,
     chunk: int | None = None,
     noisy: Callable[[Tensor, Tensor], Tensor] = add,
+    order: Order = "log_of_mean",
 ) -> SoftSmoothed:
     """The soft smoothed classifier: log (1/m) sum_j softmax(logits(x + noise_j)).
 
@@ -70,6 +79,8 @@ def soft(
             twice.
     noisy   images (N, 1, C, H, W) and `noise` -> noisy images: the sum, or `partial(gambeson.noise.noisy, law)`, which
             knows the noises that are not added.
+    order   "log_of_mean", or "mean_of_log": (1/m) sum_j log softmax(logits(x + noise_j)), which is no log-probability.
+            Expectation over transformations attacks it, with loss="log_probability": the wrong objective, to compare.
 
     Returns a SoftSmoothed: images (N, C, H, W) -> log-probabilities (N, K) in float32 or better.
 
@@ -84,4 +95,6 @@ def soft(
         raise UserError(f"noise is {noise.dtype} {tuple(noise.shape)}; it must be float (N, m, C, H, W), m >= 1")
     if chunk is not None and chunk < 1:
         raise UserError(f"chunk is {chunk}; it must be at least 1 draw, or None for all at once")
-    return SoftSmoothed(logits, noise.detach(), chunk, noisy)
+    if order not in get_args(Order):
+        raise UserError(f"order is {order!r}; it must be one of {', '.join(get_args(Order))}")
+    return SoftSmoothed(logits, noise.detach(), chunk, noisy, order)

@@ -21,7 +21,7 @@ attack_base() {
   gambeson attack "$1" --norm l2 --eps 0,0.25,0.5,0.75,1,1.25,1.5,2,2.5,3 --every 20 --keep 4
   gambeson attack "$1" --norm linf --eps 0,0.02,0.05,0.1,0.15,0.2,0.25,0.3 --every 20 --keep 4
   gambeson attack "$1" --norm linf --attack fgsm --eps 0.1,0.3 --every 20 --keep 0  # for the check of one step against many
-  gambeson check "$1"
+  gambeson check "$1" --no-measure
 }
 
 for method in "${@:-stability}"; do

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from linear import linear, nearest
 from scipy.optimize import linprog
 
 from gambeson.attacks import pgd, search
@@ -13,30 +14,8 @@ from gambeson.errors import UserError
 from gambeson.smoothed import soft
 from gambeson.types import NORMS, Ball, Box
 
-DUAL = {"linf": 1, "l2": 2, "l1": math.inf}
 STEEPEST = [("linf", rule) for rule in ("sign", "normalised", "momentum", "adam")]
 STEEPEST += [("l2", "normalised"), ("l2", "momentum"), ("l1", "sign"), ("l1", "normalised"), ("l1", "momentum")]
-
-
-def linear(seed=0, size=20, classes=2, count=5):
-    """z = W x + b, and images near 0.5 with their distances to the nearest class in the dual norms."""
-    draw = torch.Generator().manual_seed(seed)
-    weight = torch.randn(classes, size, generator=draw, dtype=torch.float64)
-    x = 0.5 + 0.02 * torch.randn(count, 1, 4, size // 4, generator=draw, dtype=torch.float64)
-    bias = -weight.sum(1) * 0.5
-
-    def logits(images):
-        return images.flatten(1) @ weight.T + bias
-
-    return logits, weight, x, logits(x).argmax(1)
-
-
-def nearest(logits, weight, x, y, norm):
-    """The distance of every image to its nearest other class, box aside: (z_y - z_s) / ||w_y - w_s||_dual."""
-    z = logits(x)
-    gaps = z.gather(1, y[:, None]) - z
-    duals = torch.linalg.vector_norm(weight[y][:, None] - weight[None], ord=DUAL[norm], dim=2)
-    return torch.where(duals > 0, gaps / duals, torch.inf).min(1)
 
 
 @pytest.mark.parametrize(("norm", "rule"), STEEPEST)
@@ -332,7 +311,7 @@ def test_nan_during_the_attack_names_the_row():
         ({"restarts": 2, "random_start": False}, "turn random_start on"),
         ({"step_size": 0.0}, "step_size is 0.0"),
         ({"step_size": math.inf}, "step_size is inf"),
-        ({"loss": "hinge"}, "loss is 'hinge'; it must be one of cross_entropy, margin, dlr"),
+        ({"loss": "hinge"}, "loss is 'hinge'; it must be one of cross_entropy, margin, difference, dlr"),
         ({"step_rule": "newton"}, "step_rule is 'newton'; it must be one of sign"),
         ({"keys": [1, 2]}, "keys has 2 entries for 120 images"),
         ({"targets": torch.zeros(120, dtype=torch.int64)}, "targets equal the label"),
@@ -359,14 +338,21 @@ def test_another_box(trained, inside):
     assert result.x_adv.min() < 0
 
 
-def test_search_keeps_a_fooling_point_over_a_larger_loss():
-    rows = search.Rows(None, torch.arange(1), torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64), None)
+class Changing:
+    changes = True
+
+
+@pytest.mark.parametrize(("logits", "kept"), [(None, (2.0, 3.0, True)), (Changing(), (3.0, 9.0, False))])
+def test_search_keeps_a_fooling_point_over_a_larger_loss_and_the_last_where_answers_change(logits, kept):
+    rows = search.Rows(logits, torch.arange(1), torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64), None, False)
     best = search.Best(
         torch.zeros(1, 1),
         torch.zeros(1),
         torch.tensor([False]),
         torch.tensor([False]),
         torch.zeros(1, dtype=torch.int8),
+        torch.zeros((), dtype=torch.int64),
+        torch.full((1,), -1),
     )
 
     def seen(loss, won):
@@ -374,6 +360,6 @@ def test_search_keeps_a_fooling_point_over_a_larger_loss():
             torch.tensor([loss]), torch.tensor([won]), torch.zeros(1, dtype=torch.int8), torch.zeros(1, 1)
         )
 
-    for value, loss, won in ((1.0, 5.0, False), (2.0, 3.0, True), (3.0, 9.0, False), (4.0, 2.0, True)):
+    for value, loss, won in ((1.0, 5.0, False), (4.0, 2.0, True), (2.0, 3.0, True), (3.0, 9.0, False)):
         search.record(best, rows, torch.full((1, 1), value), seen(loss, won), early_stop=False)
-    assert (best.x_adv.item(), best.loss.item(), best.success.item()) == (2.0, 3.0, True)
+    assert (best.x_adv.item(), best.loss.item(), best.success.item()) == kept

@@ -1,5 +1,7 @@
 """Accuracy under attack: settings complete, judged anew, resumed to the bit, smoothed by composition."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from gambeson.errors import UserError
 from gambeson.evaluation import attacked, clean
 from gambeson.evaluation.attacked import attacked as evaluate
 from gambeson.geometry import distance
+from gambeson.models import BlackBox
 from gambeson.schema import check_record, check_settings
 from gambeson.types import NORMS
 
@@ -28,7 +31,7 @@ def accuracy(records) -> float:
 )  # fmt: skip
 def test_settings_and_records_are_complete(trained, options) -> None:
     kept = []
-    options = {"eps": 0.1, "steps": 4, **options}
+    options = {"eps": 0.1, **({} if options.get("attack") == "fgsm" else {"steps": 4}), **options}
     evaluation = attacked(trained.model, trained.data, **options, keep=lambda *batch: kept.append(batch))
     settings = check_settings("attacked", evaluation.settings)
     assert settings["target"] == ("smoothed" if "noise" in options else "base")
@@ -74,8 +77,10 @@ def test_accuracy_falls_with_eps_and_steps(trained) -> None:
 
 
 def test_what_fgsm_is_told_is_what_it_does(trained) -> None:
-    """A step size is used; a step rule that it does not know is not recorded."""
-    evaluation = attacked(trained.model, trained.data, eps=0.2, attack="fgsm", step_size=0.05, step_rule="adam")
+    """A step size is used; a step rule, which it does not have, is refused."""
+    with pytest.raises(UserError, match="fgsm has no option step_rule"):
+        attacked(trained.model, trained.data, eps=0.2, attack="fgsm", step_rule="adam")
+    evaluation = attacked(trained.model, trained.data, eps=0.2, attack="fgsm", step_size=0.05)
     assert (evaluation.settings["step_size"], evaluation.settings["step_rule"], evaluation.settings["steps"]) == (
         0.05,
         "sign",
@@ -93,6 +98,68 @@ def test_resumed_records_are_the_same(trained, without_seconds, options, cut) ->
     whole = without_seconds(begin())
     done = {record["index"] for record in whole[:cut]}
     assert without_seconds(begin().records(done)) == whole[cut:]
+
+
+@pytest.fixture(scope="module")
+def other(trained):
+    """A classifier of its own that agrees with the trained one on most images."""
+    net = deepcopy(trained.model)
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(1)
+        for weight in net.parameters():
+            weight += 0.05 * torch.randn_like(weight)
+    return net
+
+
+OTHERS = [
+    {"attack": "weak", "eps": 0.1}, {"attack": "standard", "eps": 0.1, "share": 0.03}, {"attack": "ddn", "norm": "l2"},
+    {"attack": "transfer", "eps": 0.1, "steps": 3}, {"attack": "weak", "eps": 0.1, **NOISE},
+    {"eps": 0.1, "steps": 3, "redraw": True, **NOISE}, {"attack": "ddn", "norm": "l2", "steps": 5, **NOISE},
+    {"eps": 0.5, "norm": "l2", "steps": 3, "gradient": "stein", **NOISE},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OTHERS, ids=str)
+def test_suites_and_searches_are_resumed_too(trained, other, without_seconds, options) -> None:
+    """Every image's own worst case, its company being whoever is in its batch."""
+    source = {"source": other} if options.get("attack") == "transfer" else {}
+
+    def begin():
+        return evaluate(trained.model, trained.data.subset(range(24)), batch=8, **options, **source)
+
+    whole = without_seconds(begin())
+    for record in whole:
+        check_record("attacked", {"evaluation": "x", "seconds": 0.0, **record})
+    assert without_seconds(begin().records({record["index"] for record in whole[:10]})) == whole[10:]
+
+
+def test_points_are_judged_once_more_as_images(trained) -> None:
+    kept = []
+    evaluation = attacked(trained.model, trained.data, eps=0.05, keep=lambda *batch: kept.append(batch))
+    records = list(evaluation)
+    x_adv = torch.cat([batch[2] for batch in kept])
+    with torch.no_grad():
+        wanted = trained.model((x_adv * 255).round() / 255).argmax(1).tolist()
+    assert [record["predict_rounded"] for record in records] == wanted
+    assert "predict_rounded" not in next(iter(attacked(trained.model, trained.data, eps=0.0, **NOISE)))
+
+
+def test_scores_are_enough_for_gradients_of_the_smoothed_classifier(trained) -> None:
+    """Stein's estimator is for classifiers that have no gradient: attacks and suites run on them whole."""
+    box = BlackBox(lambda images: trained.model(torch.from_numpy(images)).detach().numpy(), identity="box")
+    data, law = trained.data.subset(range(12)), {**NOISE, "attack_draws": 64, "eps": 1.5, "norm": "l2"}
+    with pytest.raises(UserError, match="carry no gradient"):
+        attacked(box, data, **law)
+    found = list(attacked(box, data, gradient="stein", **law))
+    assert sum(record["success"] for record in found) > 6
+    suite = attacked(box, data, attack="standard", gradient="stein", **law)
+    assert [member["name"] for member in suite.settings["members"]] == ["apgd_ce", "apgd_t", "fab_t", "square"]
+
+
+def test_images_of_the_model_itself_are_no_transfer(trained) -> None:
+    for same in (trained.model, deepcopy(trained.model)):
+        with pytest.raises(UserError, match="source is the model itself"):
+            attacked(trained.model, trained.data, eps=0.1, attack="transfer", source=same)
 
 
 def test_the_smoothed_classifier_is_what_is_attacked(trained) -> None:
@@ -158,6 +225,16 @@ def test_the_model_is_left_as_it_was_found(trained) -> None:
         ({"noise": "gaussian:0.2", "predict_draws": 10}, "would abstain; give predict_draws >= 11"),
         ({"restarts": 3, "random_start": False}, "turn random_start on"),
         ({"attack": "fgsm", "restarts": 5}, "fgsm takes one step"),
+        ({"batch": 0}, "batch is 0"),
+        ({"order": "mean_of_log"}, "order is 'mean_of_log'.*give noise"),
+        ({"redraw": True}, "redraw is True.*give noise"),
+        ({"gradient": "stein"}, "gradient is 'stein'.*give noise"),
+        ({"redraw": True, "attack": "square", **NOISE}, "redraw is for pgd"),
+        ({"redraw": True, "attack": "standard", **NOISE}, "redraw is for pgd"),
+        ({"redraw": True, "restarts": 2, **NOISE}, "from one start"),
+        ({"order": "mean_of_log", "loss": "margin", **NOISE}, "order is mean_of_log"),
+        ({"order": "mean_of_log", "attack": "boundary", "eps": None, "norm": "l2", **NOISE}, "order is mean_of_log"),
+        ({"order": "mean_of_log", "attack": "pdg", **NOISE}, "attack is 'pdg'"),
     ],
     ids=str,
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gambeson.errors import UserError
-from gambeson.losses import noisy, plain, stability
+from gambeson.losses import adversarial, noisy, plain, stability
 from gambeson.losses import terms as shared
 
 X, Y = torch.tensor([[[[0.2]]], [[[0.7]]]], dtype=torch.float64), torch.tensor([0, 1])
@@ -54,6 +54,38 @@ def fixed_noise(monkeypatch: pytest.MonkeyPatch) -> None:
 def call(loss: Any, model: nn.Module | None = None, **method: Any) -> dict[str, Tensor]:
     players = {"model": Scalar() if model is None else model}
     return loss(players, X, Y, state={}, generator=torch.Generator(), **method)[0]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("random_start", [True, False])
+def test_adversarial_is_cross_entropy_at_the_far_end_of_the_ball(norm: str, random_start: bool) -> None:
+    found = call(adversarial, eps=0.1, norm=norm, steps=5, random_start=random_start)["cross_entropy"].item()
+    assert found == pytest.approx((ce(0.2 - 0.1, 0) + ce(0.7 + 0.1, 1)) / 2, abs=1e-9)
+
+
+def test_adversarial_examples_are_images() -> None:
+    found = call(adversarial, eps=0.5, steps=5)["cross_entropy"].item()
+    assert found == pytest.approx((ce(0.0, 0) + ce(1.0, 1)) / 2, abs=1e-9)
+
+
+def test_adversarial_starts_are_fresh_and_of_the_generator() -> None:
+    """One step far too short to matter: the loss is that of the start."""
+    found = []
+    for seed in (0, 0, 1):
+        options = {"eps": 0.1, "steps": 1, "step_size": 1e-9}
+        terms, _ = adversarial(
+            {"model": Scalar()}, X, Y, state={}, generator=torch.Generator().manual_seed(seed), **options
+        )
+        found.append(terms["cross_entropy"].item())
+    assert found[0] == found[1] != found[2]
+
+
+def test_adversarial_needs_the_gradient_in_the_weights_alone() -> None:
+    """d/da of CE(a x', y) at x' held fixed: no second order."""
+    model = Scalar()
+    call(adversarial, model, eps=0.1, steps=5)["cross_entropy"].backward()
+    expected = (-(1 - p(0.1)) * 0.1 + p(0.8) * 0.8) / 2
+    assert model.a.grad.item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_plain() -> None:

@@ -12,6 +12,10 @@ from gambeson.losses import terms as shared
 
 # name -> (keys, keys at strength zero, where the loss is cross-entropy, does it draw noise)
 TABLE: dict[str, list[tuple[dict[str, Any], dict[str, Any], bool]]] = {
+    "adversarial": [
+        ({"eps": 0.1, "steps": 3, "random_start": False}, {"eps": 0.0, "random_start": False}, False),
+        ({"eps": 0.2, "norm": "l2", "steps": 2, "random_start": False}, {"eps": 0.0, "norm": "l2"}, False),
+    ],
     "plain": [({}, {}, False)],
     "noisy": [
         ({"sigma": 0.3}, {"sigma": 0.0}, True),

@@ -32,7 +32,7 @@ def test_row(name: str) -> None:
 
 def test_every_flag_is_explained() -> None:
     folder = Path(models.__file__).parent
-    code = "".join((folder / name).read_text() for name in ("given.py", "behaviour.py", "guards.py"))
+    code = "".join((folder / name).read_text() for name in ("given.py", "behaviour.py", "guards.py", "iterates.py"))
     raised = set(re.findall(r'(?:refuse|doubt)\(\s*"(\w+)"', code))
     listed = set(re.findall(r"^\| `(\w+)` \| (?:refuse|doubt) \|", PAGE.read_text(), re.MULTILINE))
     assert raised == listed

@@ -171,7 +171,8 @@ def wrong() -> dict[str, tuple[Callable[..., Any], str, str, str]]:
             self.eval()
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.inner(x) + 0.1 * self.inner(x.roll(1, 0))
+            z = self.inner(x)
+            return z + 0.1 * z.roll(1, 0)
 
     return {
         "softmax": (Then(lambda z: z.softmax(1)), "probabilities", "doubt", "remove the last softmax"),

@@ -2,16 +2,23 @@
 
 import csv
 import json
+from shutil import copytree
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fake_runs import fake_run
+from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from gambeson.errors import UserError
+from gambeson.records import Run
 from gambeson.reports import export
 from gambeson.reports.logs import COLUMNS
 from gambeson.reports.read import read
 from gambeson.reports.summary import summary
+
+LISTED = ("steps", "step_size", "step_rule", "loss", "restarts", "random_start", "early_stop", "step_rule_settings")
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +82,55 @@ def test_mistakes(run, tmp_path):
     bare = fake_run(tmp_path / "bare", noises=(), examples=2)
     with pytest.raises(UserError, match="holds no certified records"):
         export(bare, "tsv", tmp_path)
+
+
+def test_adversarial_images_come_with_what_was_recorded_of_them(run, tmp_path):
+    written = export(run, "tensors", tmp_path)
+    opened = Run.open(run)
+    assert len(written) == len(opened.evaluations("attacked")) == 3
+    for path, evaluation in zip(written, opened.evaluations("attacked"), strict=True):
+        found = load_file(path)
+        records = {record["index"]: record for record in opened.records(evaluation["id"])}
+        for row, index in enumerate(found["indices"].tolist()):
+            record = records[index]
+            assert (found["y"][row], found["predict"][row]) == (record["label"], record["predict"])
+            assert bool(found["success"][row]) == record["success"]
+        kept = load_file(opened.path / "adversarial" / f"{evaluation['id']}.safetensors")
+        assert np.array_equal(found["x_adv"], kept["x_adv"])
+        with safe_open(path, "numpy") as file:
+            assert json.loads(file.metadata()["settings"]) == evaluation["settings"]
+
+
+STANDARD = [
+    {"name": "apgd_ce", "attack": "apgd", "options": {}},
+    {"name": "apgd_t", "attack": "multi_targeted", "options": {"loss": "dlr"}},
+    {"name": "fab_t", "attack": "multi_targeted", "options": {}},
+    {"name": "square", "attack": "square", "options": {"queries": 5_000}},
+]
+
+
+def test_a_leaderboard_gets_the_published_protocol_alone(run, tmp_path):
+    with pytest.raises(UserError, match="--preset standard"):
+        export(run, "robustbench", tmp_path)
+    opened = Run.open(copytree(run, tmp_path / "run"))
+    [first, *_] = opened.evaluations("attacked")
+    settings = {key: value for key, value in first["settings"].items() if key not in LISTED}
+    settings |= {"attack": "standard", "members": STANDARD, "norm": "linf", "eps": 8 / 255}
+    records = opened.records(first["id"])
+    weaker = {**STANDARD[1], "options": {"loss": "difference"}}
+    with opened.writing() as writer:
+        for how in (
+            {},
+            {"share": 0.05},
+            {"members": STANDARD[3:]},
+            {"members": [*STANDARD[:1], weaker, *STANDARD[2:]]},
+        ):
+            name = writer.evaluation("attacked", settings | how, first["data"], len(records), "gambeson attack", "now")
+            for record in records:
+                name.append({key: value for key, value in record.items() if key != "evaluation"} | {"broken_by": None})
+    [path] = export(opened.path, "robustbench", tmp_path)
+    found = json.loads(path.read_text())
+    assert (found["eps"], found["threat_model"], found["dataset"]) == ("8/255", "Linf", "mnist")
+    assert found["autoattack_acc"] == f"{100 * sum(record['correct'] for record in records) / len(records):.2f}"
+    assert float(found["clean_acc"]) >= float(found["autoattack_acc"])
+    assert found["images"] == len(records)

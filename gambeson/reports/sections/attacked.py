@@ -1,7 +1,8 @@
 """Accuracy under attack against eps, with what was wrong and what abstained, and every setting of every attack."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from gambeson.reports.charts import Chart, Line, caption
 from gambeson.reports.empirical import Curve, attack_name, card_key, curves, numbered, xy
@@ -31,6 +32,8 @@ def attacked(sources: Sequence[Source]) -> Section | None:
         of = ", ".join(part for part in parts[2:] if part)
         exhibits.append(_figure(stem, part, of, tint, numbers))
         exhibits.append(_outcomes(file_stem("outcomes", *parts), part, of, numbers))
+        if suites := [curve for curve in part if any(p.attacked and p.attacked.broken_by for p in curve.points)]:
+            exhibits.append(_breakers(file_stem("broken-by", *parts), suites))
     exhibits.append(cards(found, numbers))
     text = [
         "Accuracy under attack is an upper bound on robust accuracy: a stronger attack may lower it. At eps 0 it is "
@@ -76,8 +79,8 @@ def _figure(stem: str, part: Sequence[Curve], of: str, tint: dict[str, int], num
         lines=told_apart(lines),
     )
     points = sorted({point.eps for curve in part for point in curve.points})
-    columns = [Column("run"), Column("images", "count"), Column("data"), Column("target"), Column("attack card")]
-    columns += [Column("natural accuracy (base, no noise)", "accuracy")]
+    columns = [Column("run"), Column("images", "count"), Column("data"), Column("target"), Column("attack")]
+    columns += [Column("attack card"), Column("natural accuracy (base, no noise)", "accuracy")]
     comparable = len({card_key(curve) for curve in part}) == 1  # the best is marked only among equal attacks
     best: Literal["max"] | None = "max" if comparable else None
     columns += [Column(f"accuracy, {norm} eps {radius_name(eps)}", "accuracy", best) for eps in points]
@@ -90,6 +93,7 @@ def _figure(stem: str, part: Sequence[Curve], of: str, tint: dict[str, int], num
                 curve.images.total,
                 data_name(curve.source, curve.images),
                 _target(curve),
+                attack_name(curve),
                 numbers[card_key(curve)],
                 natural(curve.source, curve.images),
                 *(at.get(eps) for eps in points),
@@ -112,7 +116,11 @@ def _outcomes(stem: str, part: Sequence[Curve], of: str, numbers: dict[str, str]
         *(Column("run"), Column("images", "count"), Column("data"), Column("target"), Column("attack card")),
         Column(f"{norm} eps", "setting"),
         *(Column("correct", "share"), Column("wrong", "share"), Column("abstained", "share")),
-        *(Column("fooled what was attacked", "share"), Column(f"largest {norm} distance", "setting")),
+        *(
+            Column("correct, saved as 8-bit images", "share"),
+            Column("fooled what was attacked", "share"),
+            Column(f"largest {norm} distance", "setting"),
+        ),
         Column("natural accuracy (base, no noise)", "share"),
     ]
     rows = []
@@ -120,6 +128,11 @@ def _outcomes(stem: str, part: Sequence[Curve], of: str, numbers: dict[str, str]
         base = natural(curve.source, curve.images)
         for point in curve.points:
             shares = [Share(count, point.total) for count in (point.right, point.wrong, point.abstained)]
+            saved = (
+                None
+                if point.attacked is None or point.attacked.rounded is None
+                else Share(int((point.attacked.rounded == point.attacked.images.label).sum()), point.total)
+            )
             success = None if point.attacked is None else Share(int(point.attacked.success.sum()), point.total)
             farthest = None if point.attacked is None else float(point.attacked.distance.max())
             rows.append(
@@ -131,10 +144,30 @@ def _outcomes(stem: str, part: Sequence[Curve], of: str, numbers: dict[str, str]
                     numbers[card_key(curve)],
                     point.eps,
                     *shares,
+                    saved,
                     success,
                     farthest,
                     base,
                 ]
             )
     text = joined("Correct, wrong and abstained under attack, as fractions of all images", f"{norm} norm", of) + "."
+    return Exhibit(stem, text, Table(columns, rows))
+
+
+def _breakers(stem: str, part: Sequence[Curve]) -> Exhibit:
+    """Of suites: which attack broke how many images, each given what the ones before it had left."""
+    names = dict.fromkeys(member["name"] for curve in part for point in curve.points if point.attacked
+                          for member in point.attacked.settings.get("members") or ())  # fmt: skip
+    columns = [Column("run"), Column("images", "count"), Column("data"), Column("target"), Column("attack")]
+    columns += [Column(f"{part[0].norm} eps", "setting"), Column("wrong as they are", "count")]
+    columns += [*(Column(name, "count") for name in names), Column("held out", "count")]
+    rows: list[list[Any]] = []
+    for curve in part:
+        for point in curve.points:
+            if point.attacked and (by := Counter(point.attacked.broken_by)):
+                ran = [member["name"] for member in point.attacked.settings["members"]]
+                head = [curve.source.name, point.total, data_name(curve.source, curve.images), _target(curve)]
+                counts = [by[name] if name in ran else None for name in names]
+                rows.append([*head, attack_name(curve), point.eps, by["clean"], *counts, by[None]])
+    text = f"Images by the attack of a suite that broke them, {part[0].norm} norm, in the order in which they ran."
     return Exhibit(stem, text, Table(columns, rows))

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from gambeson.errors import UserError
 from gambeson.reports.charts import Gallery
+from gambeson.reports.empirical import short_name
 from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.matching import matched
 from gambeson.reports.naming import bound, file_stem, headlines, radius_name, target_name
@@ -34,7 +35,7 @@ def gallery(sources: Sequence[Source]) -> Section | None:
     for source in sources:
         groups: dict[tuple[str, str], list[Attacked]] = {}
         for attacked in source.attacked:
-            if attacked.gallery is not None and attacked.settings["eps"] > 0:
+            if attacked.gallery is not None and (attacked.settings["eps"] or 0) > 0:
                 groups.setdefault((attacked.settings["norm"], target_name(attacked)), []).append(attacked)
         exhibits += [_exhibit(source, _chosen(group)) for group in groups.values()]
     if not exhibits:
@@ -85,7 +86,7 @@ def _exhibit(source: Source, attacked: Attacked) -> Exhibit:
     ]
     delta = x_adv - x
     scale = _scale(delta)
-    title = f"{source.name}, {target}, {settings['attack']}-{settings['steps']}, {norm} eps {eps}"
+    title = f"{source.name}, {target}, {short_name(settings)}, {norm} eps {eps}"
     strips = [("image", x), (f"perturbation × {scale:g}, grey = none", 0.5 + scale * delta), ("attacked image", x_adv)]
     drawn = Gallery(title, [(name, _colour(tiles)) for name, tiles in strips], captions)
     under = "answer on the clean → on the attacked image" + (f", R = {certified.header}" if certified else "")

@@ -1,0 +1,127 @@
+"""What attacks meet on a model, image by image: the numbers that the checks read."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gambeson.data import Dataset, Pairs, examples
+from gambeson.errors import UserError
+from gambeson.evaluation.effort import Effort, seconds
+from gambeson.evaluation.one_attack import named
+from gambeson.evaluation.plan import Evaluation, check_batch, inspect
+from gambeson.evaluation.probes import MULTIPLES, Budget, planned, probe
+from gambeson.evaluation.smoothed_target import check_target, seen_by_attacks
+from gambeson.evaluation.smoothing import smooth
+from gambeson.evaluation.work import at_once
+from gambeson.inference import Form
+from gambeson.keys import key
+from gambeson.models.modes import device_of, evaluating, frozen
+from gambeson.smoothed.budgets import predict_budget
+from gambeson.types import Ball, Classifier, Norm
+
+
+def diagnosed(
+    model: Classifier,
+    data: Pairs,
+    *,
+    eps: float,
+    norm: Norm = "linf",
+    noise: str | None = None,
+    attack_draws: int = 16,
+    predict_draws: int = 1_000,
+    predict_alpha: float = 0.001,
+    source: Classifier | None = None,
+    budget: Budget | None = None,
+    seed: int = 0,
+    form: Form | None = None,
+    batch: int | None = None,
+) -> Evaluation:
+    """Attack every image in many ways, and write down what tells a weak attack from a robust model.
+
+    eps, norm, noise and its settings as in `attacked`; with noise, attacks see the soft smoothed classifier under draws
+    that stay, and it judges all but `fooled_again`, which is PREDICT's (null without noise). source: another
+    classifier, for transfer.
+
+    A record holds: predict, correct: of the clean image. one_step: FGSM fooled. after_steps: steps of eps/10 on the
+    cross-entropy it took, 0: it fell before the first, None: it held out; after_restarts: how many random starts on the
+    margin. black_box: which attack without gradients broke an image that these three did not; random_noise: whether
+    noise broke one. by_eps: success of PGD-20 at `MULTIPLES` of eps. unavailable, unstable, silent, incomplete,
+    unlimited: see `attacks.indicators`. fooled: by the point of largest loss; fooled_again: the vote there;
+    fooled_rounded: the first point of the long attack that fooled, once it is saved as an 8-bit image. gamma, loss: see
+    `attacks.local_linearity`. What needs a gradient is None where a model has none.
+
+    Carlini et al. 2019, arXiv:1902.06705; Athalye et al. 2018, arXiv:1802.00420; Pintor et al. 2022, arXiv:2106.09947.
+    """
+    data, budget = examples(data), budget or Budget()
+    check_batch(batch)
+    batch = batch or 100  # what a kill loses, against what small calls cost
+    ball = Ball(norm, eps)
+    if not 0 < eps <= (1 if norm == "linf" else torch.inf):
+        raise UserError(f"eps is {eps}; it must be > 0" + (" and at most 1 in linf" if norm == "linf" else ""))
+    if noise is not None:
+        predict_budget(predict_draws, predict_alpha)
+    classes, flags = inspect(model, data)
+    smoothed = None if noise is None else smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
+    if smoothed is not None:
+        check_target(smoothed, attack_draws, "log_of_mean", "autograd")
+        smoothed.fills_rows(predict_draws, predict_alpha, "predict_")
+        if smoothed.noise.states is not None:  # every noisy copy is counted
+            predict_draws, predict_alpha = smoothed.noise.states, 0.0
+    settings = {
+        "target": "base" if smoothed is None else "smoothed",
+        "norm": norm,
+        "eps": eps,
+        "multiples": MULTIPLES,
+        "budget": asdict(budget),
+        "source": None if source is None else named(source),
+        "batch": batch,
+        "noise": None if smoothed is None else smoothed.noise.noise.name,
+        "attack_draws": None if smoothed is None else attack_draws,
+        "predict_draws": None if smoothed is None else predict_draws,
+        "predict_alpha": None if smoothed is None else predict_alpha,
+        "seed": seed,
+        "form": None if smoothed is None else smoothed.base.form.settings(),
+    }
+    device = device_of(model)
+
+    def seen(indices: list[int], x: Tensor) -> Classifier:
+        if smoothed is None:
+            return model
+        how: dict[str, Any] = {"order": "log_of_mean", "redraw": False, "gradient": "autograd"}
+        return seen_by_attacks(model, smoothed, indices, x, draws=attack_draws, **how)
+
+    def effort(rows: list[int]) -> Effort:
+        part = data.subset(rows[:batch])
+        x = part.pixels().to(device)
+        with evaluating(model), frozen(model):
+            asked, votes = planned(ball, budget, source), predict_draws / attack_draws if smoothed else 0
+            each = seconds(seen(part.indices.tolist(), x), x, asked, classes, votes)
+            return Effort(len(rows), len(rows) * each)
+
+    def judge(part: Dataset) -> list[dict[str, Any]]:
+        indices = part.indices.tolist()
+        x, y = part.pixels().to(device), part.labels.to(device)
+        keys = [key(seed, "diagnose", index) for index in indices]
+        with evaluating(model), frozen(model):
+            logits = seen(indices, x)
+            found = probe(logits, x, y, ball=ball, budget=budget, keys=keys, source=source)
+            with torch.no_grad():
+                clean = logits(x).argmax(1).tolist()
+                again: list[int] = []
+                if found.x_adv is not None and smoothed is not None:
+                    voted = smoothed.predict_all(found.x_adv.cpu(), indices, draws=predict_draws, alpha=predict_alpha)
+                    again = [label for label, _ in voted]
+        labels = y.tolist()
+        return [
+            {
+                "predict": clean[row],
+                "correct": clean[row] == labels[row],
+                **fields,
+                **({"fooled_again": again[row] not in (labels[row], -1)} if again else {}),
+            }
+            for row, fields in enumerate(found.fields)
+        ]
+
+    return Evaluation("diagnosed", settings, data, batch, at_once(judge), flags, effort=effort)

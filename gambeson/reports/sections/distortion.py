@@ -1,0 +1,77 @@
+"""Attacks for the smallest perturbation: how far images had to be moved, in the attack's own norm."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gambeson.reports.charts import Chart, Line, caption
+from gambeson.reports.empirical import short_name
+from gambeson.reports.exhibits import Exhibit, Section
+from gambeson.reports.grouping import data_name, natural
+from gambeson.reports.naming import file_stem, target_name
+from gambeson.reports.series import Array, Attacked, Source
+from gambeson.reports.shares import Share
+from gambeson.reports.styling import colours, told_apart
+from gambeson.reports.tables import Column, Table
+
+Found = tuple[Source, Attacked]
+
+
+def distortion(sources: Sequence[Source]) -> Section | None:
+    """One figure for each data set and norm: norms are never mixed, and nothing is turned into another's."""
+    groups: dict[tuple[str | None, str], list[Found]] = {}
+    for source in sources:
+        for attacked in source.attacked:
+            if attacked.settings["eps"] is None:
+                groups.setdefault((source.dataset, attacked.settings["norm"]), []).append((source, attacked))
+    if not groups:
+        return None
+    tint = colours(sources)
+    text = [
+        "The smallest perturbations that were found, an upper bound on those that exist. An image that is "
+        "misclassified as it is has distance 0; one that no attack fooled has none, and keeps the curve up. These are "
+        "no substitute for attacks in a fixed ball, which spend all their effort on one eps. Of smoothed classifiers "
+        "the vote says who is fooled: these attacks end at the boundary that few draws have, where it mostly abstains.",
+    ]
+    exhibits = [_exhibit(dataset, norm, group, tint) for (dataset, norm), group in groups.items()]
+    return Section("distortion", "Smallest perturbations", text, exhibits)
+
+
+def _exhibit(dataset: str | None, norm: str, group: Sequence[Found], tint: dict[str, int]) -> Exhibit:
+    names = [f"{source.name}, {target_name(found)}, {short_name(found.settings)}" for source, found in group]
+    lines = [
+        Line(name, *_curve(found), "steps", tint[source.name])
+        for name, (source, found) in zip(names, group, strict=True)
+    ]
+    chart = Chart(
+        title=f"Images that hold out against {norm} distance, {dataset or 'data not stated'}",
+        x_label=f"{norm} distance (pixels in [0, 1])",
+        y_label="not fooled from within (fraction of all images)",
+        lines=told_apart(lines),
+    )
+    columns = [
+        *(Column("run"), Column("images", "count"), Column("data"), Column("target"), Column("attack")),
+        *(Column("fooled", "share"), Column(f"{norm} distance, mean", "setting")),
+        *(Column(f"{norm} distance, {share} %", "setting") for share in (5, 25, 50, 75, 95)),
+        Column("natural accuracy (base, no noise)", "share"),
+    ]
+    rows = []
+    for source, found in group:
+        near = np.sort(found.distance[found.fooled])
+        told = [None] * 6 if not len(near) else [float(near.mean()), *_quantiles(near)]
+        head = [source.name, found.images.total, data_name(source, found.images), target_name(found)]
+        share = Share(int(found.fooled.sum()), found.images.total)
+        rows.append([*head, short_name(found.settings), share, *told, natural(source, found.images)])
+    note = "Means and quantiles are over the images that were fooled."
+    return Exhibit(file_stem("distortion", dataset, norm), caption(chart, note), Table(columns, rows), chart)
+
+
+def _quantiles(near: Array) -> list[float]:
+    return [float(value) for value in np.quantile(near, (0.05, 0.25, 0.5, 0.75, 0.95))]
+
+
+def _curve(found: Attacked) -> tuple[Array, Array]:
+    """The share of images that are not fooled from nearer than each distance, or from just there."""
+    near = np.sort(found.distance[found.fooled])
+    at = np.unique(np.concatenate([[0.0], near]))
+    return at, 1 - np.searchsorted(near, at, side="left") / found.images.total

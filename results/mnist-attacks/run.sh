@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# LeNet on MNIST under the strongest attacks: the models of ../mnist-lenet, and one trained adversarially here. Base models
+# on every 50th test image (200), smoothed classifiers on every 200th (50); SHARE of a suite's restarts and queries is
+# recorded, and printed in the report's rows. Every command resumes: run the script again after a stop.
+#   bash run.sh base smoothed objectives report
+set -euo pipefail
+cd "$(dirname "$0")"
+
+lenet=../mnist-lenet
+noisy="mnist-noisy-0.25 mnist-noisy-0.50 mnist-noisy-1.00 mnist-stability-0.25 mnist-stability-0.50 mnist-stability-1.00"
+base="mnist-plain $noisy mnist-adversarial-0.3"
+share=${SHARE:-0.25}
+
+model() { # where a run's weights are
+  if [ -d "$lenet/$1" ]; then echo "$lenet/$1/model.safetensors --data mnist --out $1"; else echo "$1"; fi
+}
+
+[ -f mnist-adversarial-0.3/header.json ] || gambeson train mnist-adversarial-0.3 --out mnist-adversarial-0.3
+# What transfers to the others: a plain network, trained independently of all of them.
+[ -f independent/header.json ] || gambeson train mnist-plain --out independent --set seed=1 --set name=independent
+transfer=independent/model.safetensors
+
+for what in "${@:-base}"; do
+  case $what in
+    base)
+      for run in $base; do
+        # shellcheck disable=SC2046
+        for ball in "linf 0.1,0.3" "l2 1,2"; do
+          read -r norm eps <<<"$ball"
+          gambeson attack $(model "$run") --norm "$norm" --eps "$eps" --every 50 --preset strong --share "$share" \
+            --transfer "$transfer" --keep 8
+          for loss in cross_entropy margin dlr; do
+            gambeson attack $(model "$run") --norm "$norm" --eps "$eps" --every 50 --steps 100 --restarts 5 --loss $loss --keep 0
+          done
+          gambeson check $(model "$run") --norm "$norm" --eps "${eps%,*}" --every 50 --transfer "$transfer"
+        done
+        for attack in deepfool ddn carlini_wagner_l2 fmn high_confidence boundary; do
+          gambeson attack $(model "$run") --attack $attack --norm l2 --every 50 --keep 8
+        done
+        gambeson attack $(model "$run") --attack carlini_wagner_linf --every 50 --keep 8
+      done ;;
+    smoothed)
+      for run in $noisy; do
+        # shellcheck disable=SC2046
+        gambeson attack $(model "$run") --noise "gaussian:${run##*-}" --norm l2 --eps 1,2 --every 200 \
+          --preset strong --share 0.05 --transfer "$transfer" --keep 8
+      done
+      for run in mnist-noisy-0.50 mnist-stability-0.50; do
+        # shellcheck disable=SC2046
+        gambeson check $(model "$run") --noise gaussian:0.5 --norm l2 --eps 1 --every 50 --attack-draws 8 --steps 200 --restarts 10
+      done ;;
+    objectives) # m draws, the same or new ones; the log of the mean and the mean of the log; Stein's estimator; DDN
+      run=mnist-noisy-0.50
+      for draws in 1 4 16 64 128; do
+        for way in "" "--redraw" "--order mean_of_log" "--gradient stein"; do
+          [ "$way $draws" = "--gradient stein 1" ] && continue # it needs two draws
+          # shellcheck disable=SC2046,SC2086
+          gambeson attack $(model $run) --noise gaussian:0.5 --norm l2 --eps 1.5 --every 200 --attack-draws $draws $way --keep 0
+        done
+        for way in "" "--redraw" "--order mean_of_log"; do
+          # shellcheck disable=SC2046,SC2086
+          gambeson attack $(model $run) --noise gaussian:0.5 --attack ddn --every 200 --attack-draws $draws $way --keep 0
+        done
+      done ;;
+    report) gambeson report mnist-plain mnist-noisy-* mnist-stability-* mnist-adversarial-* --out report && python ../fill.py ;;
+    *) echo "run.sh: $what is none of base, smoothed, objectives, report" >&2; exit 2 ;;
+  esac
+done

@@ -1,0 +1,171 @@
+"""Defences that only hide their gradients, and honest nets: which checks doubt which."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, softmax
+
+from gambeson import data, models
+from gambeson.checks import run_checks
+from gambeson.checks.contract import model_contract
+from gambeson.checks.diagnosed import SIGNS
+from gambeson.data import Dataset
+from gambeson.errors import UserError
+from gambeson.evaluation import diagnosed
+from gambeson.evaluation.plan import inspect
+from gambeson.evaluation.probes import Budget
+from gambeson.losses import Loss, adversarial, noisy, plain
+from gambeson.records import Run
+from gambeson.training import train
+
+EPS, IMAGES, SEED = 0.1, 250, 20_000  # thresholds were set on nets of other seeds
+QUICK = Budget(steps=200, restarts=10, restart_steps=30, queries=1_000, noise_draws=500, directions=30,
+               linearity_restarts=1, linearity_steps=10)  # fmt: skip
+
+
+def net(loss: Loss, **method: float) -> nn.Module:
+    images = data.load("digits", "train", validation=100)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(SEED)
+        model = models.build("digits_cnn", classes=10, shape=(1, 8, 8))
+    optimizer = {"name": "sgd", "lr": 0.03, "momentum": 0.9}
+    train(model, images, loss=loss, method=method, optimizer=optimizer, epochs=15, batch=64, seed=SEED, ratio_steps=0)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> Dataset:
+    return data.load("digits", "test").every(1, IMAGES)
+
+
+@pytest.fixture(scope="module")
+def undefended() -> nn.Module:
+    return net(plain)
+
+
+def doubts(model: Callable[[Tensor], Tensor], images: Dataset, folder: Path) -> set[str]:
+    """The checks that doubt, after a diagnosis that is written down and read again."""
+    _, flags = inspect(model, images)
+    about = {
+        "name": "run", "method": None, "method_settings": None, "dataset": images.name, "model": None,
+        "classes": list(images.classes), "shape": [1, 8, 8], "levels": images.levels, "seed": None, "model_hash": "m",
+        "data_hash": None, "versions": {}, "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    run = Run.create(folder / "run", about)
+    evaluation = diagnosed(model, images, eps=EPS, budget=QUICK, batch=IMAGES)
+    described = {"dataset": "digits", "split": "test", "rule": "all", "levels": 16, "fingerprint": "f"}
+    with run.writing() as writer:
+        writing = writer.evaluation("diagnosed", evaluation.settings, described, len(images), "gambeson check", "now")
+        for record in evaluation:
+            writing.append(record)
+    checks = run_checks(run, flags=flags)
+    assert {check.check for check in checks} >= set(SIGNS)
+    return {check.check for check in checks if check.verdict in ("doubt", "fail")}
+
+
+@pytest.mark.filterwarnings("ignore:the ")
+class TestHonest:
+    @pytest.mark.parametrize(
+        ("loss", "method"), [(plain, {}), (noisy, {"sigma": 0.25}), (adversarial, {"eps": EPS, "steps": 7})]
+    )
+    def test_honest_nets_raise_no_doubt(self, loss: Loss, method: dict, images: Dataset, tmp_path: Path) -> None:
+        assert doubts(net(loss, **method), images, tmp_path) == set()
+
+
+class Wrapped(nn.Module):
+    """A fraud around an honest net: `before` changes its images, `after` its logits."""
+
+    def __init__(self, model: nn.Module, before: Callable = lambda x: x, after: Callable = lambda z: z) -> None:
+        super().__init__()
+        self.model, self.before, self.after = model, before, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(self.model(self.before(x)))
+
+
+class Nothing(torch.autograd.Function):
+    """The identity, with a gradient of zero."""
+
+    @staticmethod
+    def forward(context, x):  # type: ignore[no-untyped-def]
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):  # type: ignore[no-untyped-def]
+        return torch.zeros_like(gradient)
+
+
+class Purified(nn.Module):
+    """Before it answers, it makes the image more like its own first guess, in five gradient steps."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        guess = self.model(x).argmax(1).detach()
+        clean = x.detach()
+        with torch.enable_grad():
+            for _ in range(5):
+                clean = clean.detach().requires_grad_()
+                [gradient] = torch.autograd.grad(cross_entropy(self.model(clean), guess), clean)
+                clean = clean - 0.05 * gradient.sign()
+        return self.model(clean.detach() + (x - x.detach()))
+
+
+class Denoised(nn.Module):
+    """A search without gradients: eight rounds of a learned filter, whose effect is not differentiated."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.filter = model, nn.Conv2d(1, 1, 3, padding=1, bias=False)
+        nn.init.constant_(self.filter.weight, 1 / 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            smooth = x
+            for _ in range(8):
+                smooth = 0.9 * smooth + 0.1 * self.filter(smooth)
+        return self.model(smooth)
+
+
+def shattered(x: Tensor) -> Tensor:
+    """Changes no pixel by more than 0.002; its slope is anything up to 200."""
+    return x + 0.002 * torch.sin(1e5 * x)
+
+
+BLIND = {"gradients_available", "black_box_not_better"}  # gradients are hidden, and black boxes see through it
+FRAUDS: dict[str, tuple[Callable[[nn.Module], nn.Module], set[str]]] = {
+    "quantiser of 8 levels": (lambda net: Wrapped(net, before=lambda x: (x * 7).round() / 7), BLIND),
+    "saturated softmax": (lambda net: Wrapped(net, after=lambda z: softmax(1e3 * z, 1)), {*BLIND, "model_contract"}),
+    "zeroed gradients": (lambda net: Wrapped(net, before=Nothing.apply), BLIND),
+    "no gradients": (lambda net: Wrapped(net, before=lambda x: x.detach()), BLIND),
+    "shattered gradients": (lambda net: Wrapped(net, before=shattered), {"black_box_not_better"}),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", FRAUDS)
+def test_a_fraud_is_caught_by_the_right_checks(
+    name: str, undefended: nn.Module, images: Dataset, tmp_path: Path
+) -> None:
+    make, checks = FRAUDS[name]
+    assert doubts(make(undefended).eval(), images, tmp_path) >= checks
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", [Purified, Denoised])
+def test_a_search_while_the_model_answers_is_caught(
+    make: Callable[[nn.Module], nn.Module], undefended: nn.Module, images: Dataset
+) -> None:
+    _, flags = inspect(make(undefended).eval(), images)
+    assert model_contract(flags).verdict == "doubt"
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.5])
+def test_a_randomised_layer_is_refused(undefended: nn.Module, images: Dataset, scale: float) -> None:
+    with pytest.raises(UserError, match="answers differently when asked twice"):
+        inspect(Wrapped(undefended, before=lambda x: x + scale * torch.randn_like(x)), images)
