@@ -20,7 +20,7 @@ from _written import markdown, origin
 from gambeson import data, recipe
 from gambeson.build import train_recipe
 from gambeson.checks.diagnosed import SIGNS
-from gambeson.checks.thresholds import ALLOWED, CONVERGED, IMAGES, limit
+from gambeson.checks.thresholds import ALLOWED, IMAGES, limit
 from gambeson.evaluation import diagnosed
 from gambeson.evaluation.probes import Budget
 from gambeson.records import Run
@@ -73,7 +73,7 @@ def table(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
         each = [one["counts"][name] for one in found if name in one["counts"]]
         bad, able = (sum(column) for column in zip(*each, strict=True)) if each else (0, 0)
         largest = max(each, key=lambda pair: pair[0] / pair[1], default=(0, 1))
-        share = {**ALLOWED, **CONVERGED}[name]
+        share = ALLOWED[name]
         lines.append((name, len(each), f"{bad} of {able:,} ({bad / max(able, 1):.2%})",
                       f"{largest[0]} of {largest[1]} ({largest[0] / largest[1]:.2%})", f"{share:.1%}",
                       limit(name, 200) + 1))  # fmt: skip

@@ -1,7 +1,5 @@
 """How many images may show a sign before a check doubts: shares that honest models stay below."""
 
-from math import ceil
-
 from scipy.stats import binom
 
 IMAGES = 200  # fewer say too little
@@ -18,6 +16,8 @@ ALLOWED = {
     "no_silent_success": 0.05,
     "optimisation_complete": 0.05,
     "attacks_transfer": 0.15,  # to the vote; few draws overstate what a point does
+    "steps_converged": 0.005,  # an accuracy has converged that changes by less than half a point
+    "restarts_converged": 0.005,
     "survives_rounding": 0.05,
 }
 VOID = (  # of these, more than half of the images that could show one leave nothing of the accuracy that was quoted
@@ -25,18 +25,15 @@ VOID = (  # of these, more than half of the images that could show one leave not
     "gradients_available",
 )  # fmt: skip
 LEAST = {"steps": 100, "restarts": 10, "queries": 1_000, "noise_draws": 10_000}  # of a diagnosis; less proves nothing
-CONVERGED = {"steps_converged": 0.005, "restarts_converged": 0.005}  # counts may be no larger share than this
 UNSTABLE = 0.1  # the margin's relative change over small random moves (Pintor et al. 2022)
 INCOMPLETE = 0.05  # of the whole gain, what the last ten steps brought (Pintor et al. 2022, their code)
 
 
 def limit(check: str, images: int, looks: int = 1) -> int:
     """The largest count of `images` that passes: more are seen with probability `FALSE_ALARM` at most, in any of so
-    many `looks`. Accuracy that has converged is one that changes by less than half a point.
+    many `looks`.
 
-    >>> limit("black_box_not_better", 200), limit("steps_converged", 1000)
-    (8, 4)
+    >>> limit("black_box_not_better", 200), limit("steps_converged", 10_000)
+    (8, 73)
     """
-    if check in CONVERGED:
-        return ceil(CONVERGED[check] * images) - 1
     return int(binom.isf(FALSE_ALARM / looks, images, ALLOWED[check]))
