@@ -63,14 +63,14 @@ def growing_eps(run: Run) -> tuple[Count, ...]:
 
 
 def rounded(run: Run) -> tuple[Count, ...]:
-    """Images that an attack in a ball broke and that fool no more once they are saved. (An attack for the smallest
-    perturbation ends at the boundary: what it finds is a distance.)
+    """Images that an attack in a ball broke and that fool no more once they are saved. (An attack that stops at its
+    first success or looks for the smallest perturbation ends at the boundary, from which little moves an image back.)
     """
     counts = []
     for evaluation in run.evaluations("attacked"):
         settings, records = evaluation["settings"], run.records(evaluation["id"])
         known = [record for record in records if record.get("predict_rounded") is not None]
-        if settings["eps"] and known:
+        if settings["eps"] and known and settings.get("early_stop") is False:
             fell = [r for r, hit in zip(known, _fell(settings, known).values(), strict=True) if hit]
             bad = sum(r["predict_rounded"] != r["target"] if settings.get("targeted")
                       else r["predict_rounded"] == r["label"] for r in fell)  # fmt: skip

@@ -49,8 +49,8 @@ def diagnosed(
     margin. black_box: which attack without gradients broke an image that these three did not; random_noise: whether
     noise broke one. by_eps: success of PGD-20 at `MULTIPLES` of eps. unavailable, unstable, silent, incomplete,
     unlimited: see `attacks.indicators`. fooled: by the point of largest loss; fooled_again: the vote there;
-    fooled_rounded: the first point of the long attack that fooled, once it is saved as an 8-bit image. gamma, loss: see
-    `attacks.local_linearity`. What needs a gradient is None where a model has none.
+    fooled_rounded: that point, once it is saved as an 8-bit image (None where it does not fool, or the image is wrong
+    as it is). gamma, loss: see `attacks.local_linearity`. What needs a gradient is None where a model has none.
 
     Carlini et al. 2019, arXiv:1902.06705; Athalye et al. 2018, arXiv:1802.00420; Pintor et al. 2022, arXiv:2106.09947.
     """

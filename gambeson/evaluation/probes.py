@@ -128,15 +128,18 @@ def _with_gradients(
         by_eps.append(
             pgd(logits, x, y, ball=Ball(ball.norm, eps), steps=budget.eps_steps, step_size=eps / 10, keys=keys).success
         )
-    with torch.no_grad():  # the first point that fooled, as attacks return it
-        saved = fooled(logits((long.x_adv * _LEVELS).round() / _LEVELS), y).tolist()
     largest = pgd(logits, x, y, steps=budget.restart_steps, early_stop=False, **given)
+    with torch.no_grad():  # the first point that fools lies at the boundary, and little moves it back
+        saved = fooled(logits((largest.x_adv * _LEVELS).round() / _LEVELS), y)
     flat = local_linearity(logits, x, y, restarts=budget.linearity_restarts, steps=budget.linearity_steps, **given)
     columns: dict[str, list[Any]] = {
         "one_step": one.success.tolist(),
         "after_steps": _counts(after),
         "after_restarts": _counts(starts),
-        "fooled_rounded": [fell if count > 0 else None for fell, count in zip(saved, after.tolist(), strict=True)],
+        "fooled_rounded": [
+            fell if able else None
+            for fell, able in zip(saved.tolist(), (largest.success & (after != 0)).tolist(), strict=True)
+        ],
         "by_eps": torch.stack(by_eps, 1).tolist(),
         "gamma": flat.gamma.tolist(),
         "loss": flat.loss.tolist(),

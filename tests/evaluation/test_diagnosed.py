@@ -84,7 +84,9 @@ def test_fields_are_those_of_the_attacks(trained, records) -> None:
     assert all(record["after_steps"] == 0 for record in records if not record["correct"])
     assert not any("fooled_again" in record for record in records)
     saved = [record["fooled_rounded"] for record in records]
-    assert [each is not None for each in saved] == [(record["after_steps"] or 0) > 0 for record in records]
+    assert [each is not None for each in saved] == [
+        record["fooled"] and record["after_steps"] != 0 for record in records
+    ]
     assert 0 < sum(white.tolist()) < len(white)  # both kinds are looked at
 
 
