@@ -5,13 +5,15 @@
 Nets for the embedded digits, by ordinary, noisy and adversarial training, from so many seeds each (none of them the
 tests'), are diagnosed with the budgets of `gambeson check` in two balls, the noisy ones as smoothed classifiers too, on
 images that they were validated on (not the tests'). Of RUN folders, every diagnosis that is finished counts. For each
-sign: how many of the images that could show it do, the largest share of any net, and what is allowed.
+sign: how many of the images that could show it do, the largest share of any net, and what is allowed. Nets that
+OUT/honest.json has are not trained again: run it again after a stop, or with more seeds.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ from gambeson.checks.diagnosed import SIGNS
 from gambeson.checks.thresholds import ALLOWED, IMAGES, limit
 from gambeson.evaluation import diagnosed
 from gambeson.evaluation.probes import Budget
+from gambeson.jsonl import write_json
 from gambeson.records import Run
 from gambeson.schema import check_record
 
 BALLS = (("linf", 0.1), ("l2", 1.0))
 METHODS = ("plain", "noisy", "adversarial")
+DIGITS = tuple(f"digits-{method}" for method in METHODS)
 NOISE = "gaussian:0.25"  # what the noisy recipe trains with
 VALIDATION = 250
 
@@ -87,13 +91,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
-    found = [one for run in chosen.runs for one in recorded(run)]
-    for seed in range(1, chosen.seeds + 1):
-        for method in METHODS:
-            for one in trained(method, seed):
-                found.append(one)
-                print(json.dumps(one), file=sys.stderr, flush=True)
-                (chosen.out / "honest.json").write_text(json.dumps({**origin(), "nets": found}) + "\n")
+    path = chosen.out / "honest.json"
+    before = json.loads(path.read_text())["nets"] if path.exists() else []
+    found = [one for one in before if one["net"] in DIGITS]
+    for seed, method in product(range(1, chosen.seeds + 1), METHODS):
+        if not any((one["net"], one["seed"]) == (f"digits-{method}", seed) for one in found):
+            shown = list(trained(method, seed))
+            found += shown
+            print(*map(json.dumps, shown), sep="\n", file=sys.stderr, flush=True)
+            write_json(path, {**origin(), "nets": found})
+    found += [one for run in chosen.runs for one in recorded(run)]
+    write_json(path, {**origin(), "nets": found})
     (chosen.out / "honest.md").write_text(markdown(table(found)))
     print(markdown(table(found)))
 

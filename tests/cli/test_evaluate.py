@@ -153,7 +153,7 @@ def test_a_diagnosis_is_recorded_once_and_shown(gambeson, run, tmp_path) -> None
     (found,) = Run.open(run).evaluations("diagnosed")
     assert (found["examples"], found["settings"]["eps"], found["settings"]["budget"]["steps"]) == (200, 0.1, 60)
     verdicts = {check["check"]: check["verdict"] for check in Run.open(run).checks()}
-    assert verdicts["gradients_available"] == verdicts["black_box_not_better"] == "pass"
+    assert (verdicts["gradients_available"], verdicts["black_box_not_better"]) == ("pass", "not_run")  # too few queries
     before = (run / "records.jsonl").read_bytes()
     assert gambeson("check", run, "--eps", "0.1", *QUICK).out == done.out
     assert (run / "records.jsonl").read_bytes() == before
