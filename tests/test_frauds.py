@@ -69,7 +69,12 @@ def doubts(model: Callable[[Tensor], Tensor], images: Dataset, folder: Path) -> 
 @pytest.mark.filterwarnings("ignore:the ")
 class TestHonest:
     @pytest.mark.parametrize(
-        ("loss", "method"), [(plain, {}), (noisy, {"sigma": 0.25}), (adversarial, {"eps": EPS, "steps": 7})]
+        ("loss", "method"),
+        [
+            (plain, {}),
+            pytest.param(noisy, {"sigma": 0.25}, marks=pytest.mark.long),
+            pytest.param(adversarial, {"eps": EPS, "steps": 7}, marks=pytest.mark.long),
+        ],
     )
     def test_honest_nets_raise_no_doubt(self, loss: Loss, method: dict, images: Dataset, tmp_path: Path) -> None:
         assert doubts(net(loss, **method), images, tmp_path) == set()
