@@ -1,6 +1,6 @@
 """AutoAttack as its authors published it against `--preset standard`, image by image.
 
-    python benchmarks/published_suite.py results/mnist-attacks/mnist-adversarial-0.3:linf:0.3 --out results/mnist-attacks
+    python benchmarks/published_suite.py results/mnist-lenet/mnist-plain:linf:0.1 --out results/mnist-attacks
 
 Needs the package `autoattack` (github.com/fra31/auto-attack). Both attack the same images of the same model; what each
 returns is judged anew, in float32.
