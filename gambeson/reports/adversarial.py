@@ -24,7 +24,7 @@ def tensors(run: Run, out: Path) -> list[Path]:
         kept = run.path / "adversarial" / f"{evaluation['id']}.safetensors"
         if not kept.exists():
             continue
-        found, records = _load(kept), {record["index"]: record for record in run.records(evaluation["id"])}
+        found, records = kept_images(kept), {record["index"]: record for record in run.records(evaluation["id"])}
         rows = [row for row, index in enumerate(found["indices"].tolist()) if index in records]
         if not rows:
             continue
@@ -81,8 +81,13 @@ def _fraction(eps: float) -> str:
     return f"{round(eps * 255)}/255" if eps * 255 == round(eps * 255) and eps < 1 else f"{eps:.6g}"
 
 
-def _load(path: Path) -> dict[str, Any]:
+def kept_images(path: str | Path) -> dict[str, Any]:
+    """x, x_adv (N, C, H, W) and indices (N,) that an attack has kept."""
     try:
-        return load_file(path)
+        found = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it, and attack again to keep images") from None
+        raise UserError(f"{path} is damaged ({error}); delete it, or attack again") from None
+    for name in ("x", "x_adv", "indices"):
+        if name not in found:
+            raise UserError(f"{path} lacks the tensor {name!r}; delete the file or attack again")
+    return found

@@ -33,19 +33,22 @@ class SoftSmoothed:
         return self.noise.shape[1]
 
     def __call__(self, x: Images) -> Logits:
+        each = self.each(x)
+        return each.logsumexp(1) - math.log(self.draws) if self.order == "log_of_mean" else each.mean(1)
+
+    def each(self, x: Images) -> Tensor:
+        """log softmax (N, m, K) of every noisy image."""
         if x.shape != self.noise[:, 0].shape:
             raise UserError(
                 f"images are {tuple(x.shape)} but the noise draws are for {tuple(self.noise[:, 0].shape)}; "
                 "call with the same images in the same order, or narrow with .select(rows)"
             )
         if self.chunk is None or self.chunk >= self.draws:
-            each = self._log_softmax(x, self.noise)
-        elif torch.is_grad_enabled():  # a chunk is computed again in the backward pass instead of being kept
-            again = partial(checkpoint, self._log_softmax, use_reentrant=False, preserve_rng_state=False)
-            each = torch.cat([again(x, part) for part in self.noise.split(self.chunk, dim=1)], 1)
-        else:
-            each = torch.cat([self._log_softmax(x, part) for part in self.noise.split(self.chunk, dim=1)], 1)
-        return each.logsumexp(1) - math.log(self.draws) if self.order == "log_of_mean" else each.mean(1)
+            return self._log_softmax(x, self.noise)
+        one: Callable[[Images, Tensor], Tensor] = self._log_softmax
+        if torch.is_grad_enabled():  # a chunk is computed again in the backward pass instead of being kept
+            one = partial(checkpoint, self._log_softmax, use_reentrant=False, preserve_rng_state=False)
+        return torch.cat([one(x, part) for part in self.noise.split(self.chunk, dim=1)], 1)
 
     def select(self, rows: Tensor) -> "SoftSmoothed":
         """The classifier of images `rows` alone (LongTensor or boolean mask over the present N), with their draws."""

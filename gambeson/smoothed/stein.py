@@ -8,42 +8,30 @@ import torch
 from torch import Tensor
 
 from gambeson.errors import UserError
+from gambeson.smoothed.soft import SoftSmoothed, soft
 from gambeson.types import Classifier, Images, Logits
 
 
 @dataclass(frozen=True, eq=False)
 class Stein:
-    """images (N, C, H, W) -> log of the mean softmax under `noise` (N, m, C, H, W), its gradient from scores alone."""
+    """images (N, C, H, W) -> what `soft` says of them, its gradient from scores alone."""
 
-    logits: Classifier
-    noise: Tensor
+    soft: SoftSmoothed
     sigma: float
-    chunk: int | None = None
 
     @property
     def draws(self) -> int:
         """Noisy images for each image."""
-        return self.noise.shape[1]
+        return self.soft.draws
 
     def __call__(self, x: Images) -> Logits:
-        if x.shape != self.noise[:, 0].shape:
-            raise UserError(
-                f"images are {tuple(x.shape)} but the noise draws are for {tuple(self.noise[:, 0].shape)}; "
-                "call with the same images in the same order, or narrow with .select(rows)"
-            )
         with torch.no_grad():
-            parts = self.noise.split(self.chunk or self.draws, dim=1)
-            log_p = torch.cat([self._log_softmax(x, part) for part in parts], 1)
-        found: Tensor = _Estimated.apply(x, log_p, self.noise, self.sigma)
+            log_p = self.soft.each(x)
+        found: Tensor = _Estimated.apply(x, log_p, self.soft.noise, self.sigma)
         return found
 
     def select(self, rows: Tensor) -> "Stein":
-        return replace(self, noise=self.noise[rows])
-
-    def _log_softmax(self, x: Images, noise: Tensor) -> Tensor:
-        z = self.logits((x[:, None] + noise.to(x.dtype)).flatten(0, 1))
-        z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
-        return z.log_softmax(1).unflatten(0, noise.shape[:2])
+        return replace(self, soft=self.soft.select(rows))
 
 
 class _Estimated(torch.autograd.Function):
@@ -89,6 +77,4 @@ def stein(logits: Classifier, noise: Tensor, *, sigma: float, chunk: int | None 
         raise UserError(f"noise is {noise.dtype} {tuple(noise.shape)}; it must be float (N, m, C, H, W), m >= 2")
     if not sigma > 0:
         raise UserError(f"sigma is {sigma}; it must be > 0, in pixel units")
-    if chunk is not None and chunk < 1:
-        raise UserError(f"chunk is {chunk}; it must be at least 1 draw, or None for all at once")
-    return Stein(logits, noise.detach(), sigma, chunk)
+    return Stein(soft(logits, noise, chunk=chunk), sigma)

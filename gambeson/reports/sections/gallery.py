@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from gambeson.errors import UserError
+from gambeson.reports.adversarial import kept_images
 from gambeson.reports.charts import Gallery
 from gambeson.reports.empirical import short_name
 from gambeson.reports.exhibits import Exhibit, Section
@@ -57,7 +56,7 @@ def _chosen(group: Sequence[Attacked]) -> Attacked:
 
 
 def _exhibit(source: Source, attacked: Attacked) -> Exhibit:
-    x, x_adv, indices = _load(attacked)
+    x, x_adv, indices = _first(attacked)
     settings, certified = attacked.settings, _radii(source, attacked)
     place = {int(index): row for row, index in enumerate(attacked.images.index)}
     rows, captions = [], []
@@ -98,14 +97,8 @@ def _exhibit(source: Source, attacked: Attacked) -> Exhibit:
     )
 
 
-def _load(attacked: Attacked) -> tuple[Array, Array, list[int]]:
-    try:
-        tensors = load_file(str(attacked.gallery))
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{attacked.gallery} is damaged ({error}); delete it, or attack again") from None
-    for name in ("x", "x_adv", "indices"):
-        if name not in tensors:
-            raise UserError(f"{attacked.gallery} lacks the tensor {name!r}; delete the file or attack again")
+def _first(attacked: Attacked) -> tuple[Array, Array, list[int]]:
+    tensors = kept_images(str(attacked.gallery))
     order = np.argsort(tensors["indices"])[:MOST_IMAGES]
     x, x_adv = (tensors[name][order].astype(np.float64) for name in ("x", "x_adv"))
     return x, x_adv, [int(index) for index in tensors["indices"][order]]
