@@ -22,7 +22,7 @@ from gambeson.evaluation.work import at_once
 from gambeson.geometry import distance
 from gambeson.inference import Form
 from gambeson.keys import key
-from gambeson.models.modes import device_of, evaluating, frozen
+from gambeson.models.modes import device_of, under_attack
 from gambeson.records import fingerprint
 from gambeson.smoothed.budgets import predict_budget
 from gambeson.smoothed.hard import Smoothed
@@ -126,14 +126,14 @@ def attacked(
             taken = [*options, *(["order"] if order != "log_of_mean" else [])]
             raise UserError(f"{attack} is a suite, its attacks have their own options: leave {', '.join(taken)} out")
         how: dict[str, Any] = {"transfers": source is not None, "share": share, "early_stop": smoothed is None}
-        with evaluating(model), frozen(model):
+        with under_attack(x, model, source):
             members = preset(attack, ball, classes, gradients=differentiable(first, x), **how)
     if share != 1 and not members:
         raise UserError(f"share is {share}; that is of a suite's budget, and {attack} has its own options")
     plan: dict[str, Any] = {}
     if not members:
         plan = complete(attack, _usual(attack, options, smoothed is not None, order), norm=norm, eps=eps)
-        with evaluating(model), frozen(model):
+        with under_attack(x, model, source):
             law: dict[str, Any] = {"targeted": targeted, "classes": classes, "source": source}
             first_step(first, x, y, attack, plan, norm=norm, eps=eps, **law)
     settings = {
@@ -169,7 +169,7 @@ def attacked(
         asked = members_of(members, ball) if members else [Planned(attack, plan, norm, eps)]
         votes = (3 + len(members) if members else 2) * predict_draws / attack_draws if smoothed else 1
         x = part.pixels().to(device)
-        with evaluating(model), frozen(model):
+        with under_attack(x, model, source):
             each = seconds(seen(part.indices.tolist(), x), x, [] if eps == 0 else asked, classes, votes)
             return Effort(len(rows), len(rows) * each)
 
@@ -177,7 +177,7 @@ def attacked(
         indices = part.indices.tolist()
         x, y = part.pixels().to(device), part.labels.to(device)
         keys = [key(seed, "attack", index) for index in indices]
-        with evaluating(model), frozen(model):
+        with under_attack(x, model, source):
             logits = seen(indices, x)
             before = _predict(model, judged_by, x, indices)
             if members:

@@ -17,7 +17,7 @@ from gambeson.evaluation.smoothing import smooth
 from gambeson.evaluation.work import at_once
 from gambeson.inference import Form
 from gambeson.keys import key
-from gambeson.models.modes import device_of, evaluating, frozen
+from gambeson.models.modes import device_of, under_attack
 from gambeson.smoothed.budgets import predict_budget
 from gambeson.types import Ball, Classifier, Norm
 
@@ -95,7 +95,7 @@ def diagnosed(
     def effort(rows: list[int]) -> Effort:
         part = data.subset(rows[:batch])
         x = part.pixels().to(device)
-        with evaluating(model), frozen(model):
+        with under_attack(x, model, source):
             asked, votes = planned(ball, budget, source), predict_draws / attack_draws if smoothed else 0
             each = seconds(seen(part.indices.tolist(), x), x, asked, classes, votes)
             return Effort(len(rows), len(rows) * each)
@@ -104,7 +104,7 @@ def diagnosed(
         indices = part.indices.tolist()
         x, y = part.pixels().to(device), part.labels.to(device)
         keys = [key(seed, "diagnose", index) for index in indices]
-        with evaluating(model), frozen(model):
+        with under_attack(x, model, source):
             logits = seen(indices, x)
             found = probe(logits, x, y, ball=ball, budget=budget, keys=keys, source=source)
             with torch.no_grad():

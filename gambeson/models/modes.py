@@ -1,11 +1,13 @@
-"""Where a model lives, and leaving it as it was found: evaluation mode and frozen parameters, for a while."""
+"""Where a model lives, and leaving it as it was found: evaluation mode, frozen parameters and another layout, for a
+while.
+"""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Model = TypeVar("Model", bound=Callable[..., Any])
 
@@ -54,6 +56,51 @@ def frozen(model: Model) -> Iterator[Model]:
     finally:
         for parameter, required in flags:
             parameter.requires_grad_(required)
+
+
+@contextmanager
+def channels_last(model: Model, x: Tensor) -> Iterator[Model]:
+    """Convolutions' weights in channels_last inside, where the model lives on a CPU and runs so; as they were after.
+
+    x: images (N, C, H, W), one is tried. An input gradient takes two thirds of the time then, and answers differ by
+    rounding. A callable that is not an nn.Module is left alone.
+    """
+    parameters = model.parameters() if isinstance(model, nn.Module) and device_of(model).type == "cpu" else ()
+    found = [(p, p.data) for p in parameters if p.dim() == 4]
+    try:
+        for parameter, before in found:
+            parameter.data = before.contiguous(memory_format=torch.channels_last)
+        if found and not _runs(model, x):
+            for parameter, before in found:
+                parameter.data = before
+        yield model
+    finally:
+        for parameter, before in found:
+            parameter.data = before
+
+
+@contextmanager
+def under_attack(x: Tensor, *models: Callable[..., Any] | None) -> Iterator[None]:
+    """All of these for each of the models that take part in an attack on images (N, C, H, W)."""
+    with ExitStack() as stack:
+        for model in models:
+            if model is not None:
+                for manager in (evaluating(model), frozen(model), channels_last(model, x)):
+                    stack.enter_context(manager)
+        yield
+
+
+def _runs(model: Callable[..., Any], x: Tensor) -> bool:
+    """Forward and back; a model that calls .view on what a convolution returned does not."""
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            x = x[:1].expand(2, *x.shape[1:]).clone().requires_grad_()
+            z = model(x)
+            if z.requires_grad:
+                torch.autograd.grad(z.sum(), x, allow_unused=True)
+    except RuntimeError:
+        return False
+    return True
 
 
 def device_of(model: Callable[..., Any]) -> torch.device:

@@ -1,9 +1,10 @@
 """The model is left as it was found."""
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from gambeson.models.modes import evaluating, frozen
+from gambeson.models.modes import channels_last, evaluating, frozen, under_attack
 
 
 def mixed() -> nn.Sequential:
@@ -60,3 +61,38 @@ def test_nested_and_plain_callables(manager) -> None:  # type: ignore[no-untyped
     assert modes(net) + flags(net) == before
     with manager(len) as same:
         assert same is len
+
+
+class Net(nn.Module):
+    """flatten: as models do, or with .view, which channels_last does not allow."""
+
+    def __init__(self, flatten: str) -> None:
+        super().__init__()
+        self.conv, self.linear, self.how = nn.Conv2d(3, 4, 3), nn.Linear(4 * 6 * 6, 2), flatten
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.conv(x)
+        return self.linear(found.view(len(x), -1) if self.how == "view" else found.flatten(1))
+
+
+def last(net: nn.Module) -> bool:
+    return bool(net.conv.weight.is_contiguous(memory_format=torch.channels_last))
+
+
+@pytest.mark.parametrize(("how", "expected"), [("flatten", True), ("view", False)])
+def test_channels_last_is_for_models_that_run_so_and_ends_with_the_same_tensors(how: str, expected: bool) -> None:
+    net, x = Net(how).eval(), torch.rand(4, 3, 8, 8)
+    before, storage = net(x), net.conv.weight.data_ptr()
+    with channels_last(net, x):
+        assert last(net) is expected
+        assert torch.allclose(net(x), before, atol=1e-6)
+    assert net.conv.weight.data_ptr() == storage
+    assert not last(net)
+
+
+def test_under_attack_prepares_every_model_and_none() -> None:
+    nets, x = [Net("flatten"), Net("flatten")], torch.rand(4, 3, 8, 8)
+    with under_attack(x, *nets, None):
+        assert not any(net.training or any(flags(net)) for net in nets)
+        assert all(map(last, nets))
+    assert all(net.training and all(flags(net)) and not last(net) for net in nets)
