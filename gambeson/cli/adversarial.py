@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from gambeson import kept
 from gambeson.cli.target import Target
 from gambeson.errors import UserError
 from gambeson.evaluation.smoothing import smooth
@@ -19,43 +19,28 @@ FRESH_DRAWS = 10_000
 
 
 class Adversarial:
-    """adversarial/<id>.safetensors: x, x_adv, indices of the first `limit` images, rewritten whole after every
-    batch.
-    """
+    """The first `limit` images of an attack and what became of them, rewritten whole after every batch."""
 
     def __init__(self, run: Path, limit: int | None) -> None:
         if limit is not None and limit < 0:
             raise UserError(f"--keep is {limit}; it must be 0 or more images")
-        self.folder, self.limit, self.path = run / "adversarial", limit, Path()
-        self.rows: dict[int, tuple[Tensor, Tensor]] = {}
+        self.run, self.limit, self.path = run, limit, Path()
+        self.rows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def open(self, evaluation: str) -> None:
-        self.path = self.folder / f"{evaluation}.safetensors"
+        self.path = kept.path_of(self.run, evaluation)
         if self.path.exists():
-            kept = _load(self.path)
-            pairs = zip(kept["x"], kept["x_adv"], strict=True)
-            self.rows = dict(zip(kept["indices"].tolist(), pairs, strict=True))
+            found = kept.read(self.path)
+            pairs = zip(found["x"], found["x_adv"], strict=True)
+            self.rows = dict(zip(found["indices"].tolist(), pairs, strict=True))
 
     def add(self, indices: Tensor, x: Tensor, x_adv: Tensor) -> None:
-        self.rows.update(zip(indices.tolist(), zip(x, x_adv, strict=True), strict=True))
+        self.rows.update(zip(indices.tolist(), zip(x.numpy(), x_adv.numpy(), strict=True), strict=True))
         chosen = sorted(self.rows)[: self.limit]
         self.rows = {index: self.rows[index] for index in chosen}
-        if not set(chosen).intersection(indices.tolist()):
-            return
-        self.folder.mkdir(exist_ok=True)
-        stacked = [torch.stack([self.rows[index][side] for index in chosen]).contiguous() for side in (0, 1)]
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_bytes(save({"x": stacked[0], "x_adv": stacked[1], "indices": torch.tensor(chosen)}))
-        temporary.replace(self.path)
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{path} is damaged ({error}); delete it: images that are attacked from now on are kept again"
-        ) from None
+        if set(chosen).intersection(indices.tolist()):
+            before, after = (np.stack([self.rows[index][side] for index in chosen]) for side in (0, 1))
+            kept.write(self.path, {"x": before, "x_adv": after, "indices": np.array(chosen)})
 
 
 def form_here(form: dict[str, Any], model: nn.Module) -> Form:
@@ -69,10 +54,9 @@ def rejudge(target: Target, classes: int) -> Callable[[dict[str, Any], int], int
     """
 
     def judge(attacked: dict[str, Any], index: int) -> int | None:
-        path = target.run.path / "adversarial" / f"{attacked['id']}.safetensors"
-        kept = _load(path) if path.exists() else {"indices": torch.empty(0)}
-        rows = (kept["indices"] == index).nonzero()
-        if not len(rows):
+        path = kept.path_of(target.run.path, attacked["id"])
+        found = kept.read(path) if path.exists() else None
+        if found is None or index not in found["indices"]:
             return None
         settings = attacked["settings"]
         smoothed = smooth(
@@ -83,7 +67,7 @@ def rejudge(target: Target, classes: int) -> Callable[[dict[str, Any], int], int
             form=form_here(settings["form"], target.model),
             classes=classes,
         )
-        image = kept["x_adv"][int(rows[0])]
+        image = torch.from_numpy(found["x_adv"][found["indices"] == index][0])
         return smoothed.predict(
             image, index=index, draws=FRESH_DRAWS, alpha=settings["predict_alpha"], purpose="rejudge"
         )[0]

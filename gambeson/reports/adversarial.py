@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from gambeson.errors import UserError
+from gambeson import kept
 from gambeson.jsonl import write_json
 from gambeson.records import Run
 
@@ -21,19 +20,19 @@ def tensors(run: Run, out: Path) -> list[Path]:
     """
     written = []
     for evaluation in run.evaluations("attacked"):
-        kept = run.path / "adversarial" / f"{evaluation['id']}.safetensors"
-        if not kept.exists():
+        path = kept.path_of(run.path, evaluation["id"])
+        if not path.exists():
             continue
-        found, records = kept_images(kept), {record["index"]: record for record in run.records(evaluation["id"])}
+        found, records = kept.read(path), {record["index"]: record for record in run.records(evaluation["id"])}
         rows = [row for row, index in enumerate(found["indices"].tolist()) if index in records]
         if not rows:
             continue
         known = [records[index] for index in found["indices"][rows].tolist()]
         content = {name: np.ascontiguousarray(found[name][rows]) for name in ("x", "x_adv", "indices")}
         content |= {name: np.array([record[of] for record in known]) for name, of in _COLUMNS.items()}
-        path = out / f"{run.name}-{evaluation['id']}.safetensors"
-        save_file(content, path, {"settings": json.dumps(evaluation["settings"]), "run": run.name})
-        written.append(path)
+        target = out / f"{run.name}-{evaluation['id']}.safetensors"
+        save_file(content, target, {"settings": json.dumps(evaluation["settings"]), "run": run.name})
+        written.append(target)
     return written
 
 
@@ -79,15 +78,3 @@ def _percent(count: int, total: int) -> str:
 def _fraction(eps: float) -> str:
     """8/255 where it is one."""
     return f"{round(eps * 255)}/255" if eps * 255 == round(eps * 255) and eps < 1 else f"{eps:.6g}"
-
-
-def kept_images(path: str | Path) -> dict[str, Any]:
-    """x, x_adv (N, C, H, W) and indices (N,) that an attack has kept."""
-    try:
-        found = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it, or attack again") from None
-    for name in ("x", "x_adv", "indices"):
-        if name not in found:
-            raise UserError(f"{path} lacks the tensor {name!r}; delete the file or attack again")
-    return found

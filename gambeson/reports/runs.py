@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gambeson import kept
 from gambeson.errors import UserError
 from gambeson.records import Run
 from gambeson.reports.naming import TIGHT, smoothed_name
@@ -121,7 +122,7 @@ def _certified_images(evaluation: Line, lines: list[Line], certificate: str) -> 
 
 
 def _attacked(run: Run, evaluation: Line, lines: list[Line]) -> Attacked:
-    gallery = run.path / "adversarial" / f"{evaluation['id']}.safetensors"
+    gallery = kept.path_of(run.path, evaluation["id"])
     return Attacked(
         images=_images(evaluation, lines),
         evaluation=evaluation["id"],

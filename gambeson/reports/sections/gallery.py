@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gambeson import kept
 from gambeson.errors import UserError
-from gambeson.reports.adversarial import kept_images
 from gambeson.reports.charts import Gallery
 from gambeson.reports.empirical import short_name
 from gambeson.reports.exhibits import Exhibit, Section
@@ -98,7 +98,7 @@ def _exhibit(source: Source, attacked: Attacked) -> Exhibit:
 
 
 def _first(attacked: Attacked) -> tuple[Array, Array, list[int]]:
-    tensors = kept_images(str(attacked.gallery))
+    tensors = kept.read(attacked.gallery)  # type: ignore[arg-type]  # only those that have one
     order = np.argsort(tensors["indices"])[:MOST_IMAGES]
     x, x_adv = (tensors[name][order].astype(np.float64) for name in ("x", "x_adv"))
     return x, x_adv, [int(index) for index in tensors["indices"][order]]
