@@ -193,18 +193,19 @@ def random_start(x: Images, ball: Ball, box: Box | None = None, *, keys: Sequenc
 def drawn(generators: Sequence[np.random.Generator], x: Images, ball: Ball, box: Box | None = None) -> Images:
     """The next uniform point of the ball around every image, projected on ball ∩ box; one generator per image."""
     size = x[0].numel() if len(x) else 0
-    points = torch.zeros(len(x), size, dtype=torch.float64)
-    for row, draw in enumerate(generators):
+    points = np.empty((len(x), size))
+    for point, draw in zip(points, generators, strict=True):
         if ball.norm == "linf":
-            point = draw.uniform(-1.0, 1.0, size)
+            draw.random(out=point)
         elif ball.norm == "l2":
-            gaussian = draw.standard_normal(size)
-            point = gaussian * (draw.random() ** (1 / size) / (gaussian**2).sum() ** 0.5)
+            draw.standard_normal(out=point)
+            point *= draw.random() ** (1 / size) / (point**2).sum() ** 0.5
         else:
             exponential = draw.standard_exponential(size + 1)
-            point = exponential[:-1] / exponential.sum() * (1 - 2 * draw.integers(0, 2, size))
-        points[row] = torch.from_numpy(point)
-    offset = (ball.eps * points).reshape(x.shape).to(x.device)
+            point[:] = exponential[:-1] / exponential.sum() * (1 - 2 * draw.integers(0, 2, size))
+    if ball.norm == "linf":
+        points = 2 * points - 1
+    offset = torch.from_numpy(ball.eps * points).reshape(x.shape).to(x.device)
     return project((x.detach().double() + offset).to(x.dtype), x, ball, box)
 
 

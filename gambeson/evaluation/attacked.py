@@ -1,7 +1,6 @@
 """Accuracy under attack: every image's worst case, of the base model or of the smoothed classifier."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,16 +15,13 @@ from gambeson.errors import UserError
 from gambeson.evaluation.effort import Effort, Planned, members_of, seconds
 from gambeson.evaluation.one_attack import differentiable, first_step, named, targets_of
 from gambeson.evaluation.plan import Evaluation, check_batch, inspect
-from gambeson.evaluation.smoothed_target import check_target, seen_by_attacks
-from gambeson.evaluation.smoothing import smooth
+from gambeson.evaluation.target import Target, target_of
 from gambeson.evaluation.work import at_once
 from gambeson.geometry import distance
 from gambeson.inference import Form
 from gambeson.keys import key
 from gambeson.models.modes import device_of, under_attack
 from gambeson.records import fingerprint
-from gambeson.smoothed.budgets import predict_budget
-from gambeson.smoothed.hard import Smoothed
 from gambeson.suites import PRESETS, Member, Worst, preset, worst_case
 from gambeson.types import NORMS, Ball, Classifier, Labels, Norm
 
@@ -93,52 +89,42 @@ def attacked(
         raise UserError(f"eps is {eps}; in linf, 1 reaches every image there is (write 8/255, not 8)")
     if attack == "fgsm" and options.pop("restarts", 1) != 1:
         raise UserError("fgsm takes one step from the image: restarts must be 1 (or attack pgd)")
-    if noise is not None:
-        predict_budget(predict_draws, predict_alpha)
     classes, flags = inspect(model, data)
     if source is not None:
         inspect(source, data)
-    smoothed = None if noise is None else smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
-    _check_draws(attack, options, noise, order=order, redraw=redraw, gradient=gradient)
-    if smoothed is not None:
-        check_target(smoothed, attack_draws, order, gradient)
-        smoothed.fills_rows(predict_draws, predict_alpha, "predict_")
-        if smoothed.noise.states is not None:  # every noisy copy is counted
-            predict_draws, predict_alpha = smoothed.noise.states, 0.0
-    judged_by = None if smoothed is None else _Judged(smoothed, predict_draws, predict_alpha)
+    law: dict[str, Any] = {"order": order, "redraw": redraw, "gradient": gradient}
+    _check_draws(attack, options, noise, **law)
+    target = target_of(
+        model, data, noise=noise, classes=classes, seed=seed, form=form, draws=attack_draws,
+        predict_draws=predict_draws, predict_alpha=predict_alpha, **law,
+    )  # fmt: skip
+    base = target.smoothed is None
     if source is not None and attack not in ("transfer", "strong"):
         raise UserError(f"source is given, and {attack} makes no use of it: transfer and strong do")
     if source is model or (isinstance(source, nn.Module) and named(source) == named(model)):
         raise UserError("source is the model itself: images are no transfer then; give another one")
     device = device_of(model)
-
-    def seen(indices: list[int], x: Tensor) -> Classifier:
-        if smoothed is None:
-            return model
-        law: dict[str, Any] = {"draws": attack_draws, "order": order, "redraw": redraw, "gradient": gradient}
-        return seen_by_attacks(model, smoothed, indices, x, **law)
-
     x, y = data.pixels([0]).to(device), data.labels[:1].to(device)
-    first = seen(data.indices[:1].tolist(), x)
+    first = target.seen(data.indices[:1].tolist(), x)
     members: tuple[Member, ...] = ()
     if attack in PRESETS:
         if options or order != "log_of_mean":
             taken = [*options, *(["order"] if order != "log_of_mean" else [])]
             raise UserError(f"{attack} is a suite, its attacks have their own options: leave {', '.join(taken)} out")
-        how: dict[str, Any] = {"transfers": source is not None, "share": share, "early_stop": smoothed is None}
+        how: dict[str, Any] = {"transfers": source is not None, "share": share, "early_stop": base}
         with under_attack(x, model, source):
             members = preset(attack, ball, classes, gradients=differentiable(first, x), **how)
     if share != 1 and not members:
         raise UserError(f"share is {share}; that is of a suite's budget, and {attack} has its own options")
     plan: dict[str, Any] = {}
     if not members:
-        plan = complete(attack, _usual(attack, options, smoothed is not None, order), norm=norm, eps=eps)
+        plan = complete(attack, _usual(attack, options, not base, order), norm=norm, eps=eps)
         with under_attack(x, model, source):
-            law: dict[str, Any] = {"targeted": targeted, "classes": classes, "source": source}
-            first_step(first, x, y, attack, plan, norm=norm, eps=eps, **law)
+            given: dict[str, Any] = {"targeted": targeted, "classes": classes, "source": source}
+            first_step(first, x, y, attack, plan, norm=norm, eps=eps, **given)
     settings = {
         "attack": attack,
-        "target": "base" if smoothed is None else "smoothed",
+        **target.settings(),
         "norm": norm,
         "eps": eps,
         **_listed(attack, plan, members, norm),
@@ -147,14 +133,9 @@ def attacked(
         "targeted": "given" if isinstance(targeted, Tensor) else targeted,
         "targets_hash": fingerprint(targeted.tolist()) if isinstance(targeted, Tensor) else None,
         "batch": batch,
-        "noise": None if smoothed is None else smoothed.noise.noise.name,
-        "attack_draws": None if smoothed is None else attack_draws,
-        "redraw": None if smoothed is None else redraw,
-        **_unusual(smoothed, order=order, gradient=gradient),
-        "predict_draws": None if smoothed is None else predict_draws,
-        "predict_alpha": None if smoothed is None else predict_alpha,
+        "redraw": None if base else redraw,
+        **_unusual(order=order, gradient=gradient),
         "seed": seed,
-        "form": None if smoothed is None else smoothed.base.form.settings(),
         **({} if source is None else {"source": named(source)}),
         **({} if share == 1 else {"share": share}),
     }
@@ -162,15 +143,15 @@ def attacked(
         raise UserError(f"targeted has {len(targeted)} classes for {len(data)} images; give one per image")
     if members and targeted is not None:
         raise UserError(f"targeted is {targeted!r}; {attack} is a suite of untargeted attacks: leave it out")
-    given = dict(zip(data.indices.tolist(), targeted, strict=True)) if isinstance(targeted, Tensor) else {}
+    aims = dict(zip(data.indices.tolist(), targeted, strict=True)) if isinstance(targeted, Tensor) else {}
 
     def effort(rows: list[int]) -> Effort:
         part = data.subset(rows[:batch])
         asked = members_of(members, ball) if members else [Planned(attack, plan, norm, eps)]
-        votes = (3 + len(members) if members else 2) * predict_draws / attack_draws if smoothed else 1
+        votes = 1 if base else (3 + len(members) if members else 2) * target.predict_draws / attack_draws
         x = part.pixels().to(device)
         with under_attack(x, model, source):
-            each = seconds(seen(part.indices.tolist(), x), x, [] if eps == 0 else asked, classes, votes)
+            each = seconds(target.seen(part.indices.tolist(), x), x, [] if eps == 0 else asked, classes, votes)
             return Effort(len(rows), len(rows) * each)
 
     def judge(part: Dataset) -> list[dict[str, Any]]:
@@ -178,21 +159,21 @@ def attacked(
         x, y = part.pixels().to(device), part.labels.to(device)
         keys = [key(seed, "attack", index) for index in indices]
         with under_attack(x, model, source):
-            logits = seen(indices, x)
-            before = _predict(model, judged_by, x, indices)
+            logits = target.seen(indices, x)
+            before = target.predict(x, indices)
             if members:
-                worst = _worst(members, model, judged_by, logits, x, y, ball, keys, indices, source)
+                worst = _worst(members, target, logits, x, y, ball, keys, indices, source)
                 result, targets, broken_by = worst.result, None, worst.broken_by
             else:
-                aim = torch.stack([given[index] for index in indices]) if given else targeted
+                aim = torch.stack([aims[index] for index in indices]) if aims else targeted
                 targets = targets_of(aim, logits, x, y, classes, keys)
                 result = run(attack, plan, logits, x, y, norm=norm, eps=eps, targets=targets, keys=keys, source=source)
                 broken_by = ()
             if keep is not None:
                 keep(part.indices, x.cpu(), result.x_adv.cpu())
-            after = _predict(model, judged_by, result.x_adv, indices)
+            after = target.predict(result.x_adv, indices)
             saved = (result.x_adv * _LEVELS).round() / _LEVELS
-            rounded = _predict(model, None, saved, indices) if judged_by is None else []
+            rounded = target.predict(saved, indices) if base else []
         return _records(x, y, before, after, rounded, result, targets, broken_by)
 
     return Evaluation("attacked", settings, data, batch, at_once(judge), flags, effort=effort)
@@ -234,40 +215,25 @@ def _listed(attack: str, plan: dict[str, Any], members: tuple[Member, ...], norm
     return {name: listed[name] for name in names} | {"step_rule_settings": STEP_RULES.get(rule, {})}
 
 
-def _unusual(smoothed: Smoothed | None, **named: str) -> dict[str, str]:
+def _unusual(**named: str) -> dict[str, str]:
     """Settings that are left out where they are as they always were: the same evaluation keeps its id."""
     usual = {"order": "log_of_mean", "gradient": "autograd"}
-    return {} if smoothed is None else {name: value for name, value in named.items() if value != usual[name]}
-
-
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    smoothed: Smoothed
-    draws: int
-    alpha: float
+    return {name: value for name, value in named.items() if value != usual[name]}
 
 
 def _worst(
-    members: tuple[Member, ...], model: Classifier, judged_by: _Judged | None, logits: Classifier, x: Tensor, y: Tensor,
-    ball: Ball, keys: list[int], indices: list[int], source: Classifier | None,
+    members: tuple[Member, ...], target: Target, logits: Classifier, x: Tensor, y: Tensor, ball: Ball, keys: list[int],
+    indices: list[int], source: Classifier | None,
 ) -> Worst:  # fmt: skip
     """A smoothed classifier is broken where its vote names another class, not where the attack's few draws do."""
 
     def broken(x_adv: Tensor, rows: Tensor) -> Tensor:
-        found = _predict(model, judged_by, x_adv, [indices[row] for row in rows.tolist()])
+        found = target.predict(x_adv, [indices[row] for row in rows.tolist()])
         predict = torch.tensor(found, device=y.device)
         return (predict != y[rows]) & (predict != -1)
 
-    return worst_case(members, logits, x, y, ball=ball, keys=keys, source=source,
-                      broken=None if judged_by is None else broken)  # fmt: skip
-
-
-def _predict(model: Classifier, judged: _Judged | None, images: Tensor, indices: list[int]) -> list[int]:
-    if judged is None:
-        with torch.no_grad():
-            return [int(label) for label in model(images).argmax(1)]
-    found = judged.smoothed.predict_all(images.cpu(), indices, draws=judged.draws, alpha=judged.alpha)
-    return [label for label, _ in found]
+    how = None if target.smoothed is None else broken
+    return worst_case(members, logits, x, y, ball=ball, keys=keys, source=source, broken=how)
 
 
 def _records(

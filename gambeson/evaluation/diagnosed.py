@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError
@@ -12,13 +11,11 @@ from gambeson.evaluation.effort import Effort, seconds
 from gambeson.evaluation.one_attack import named
 from gambeson.evaluation.plan import Evaluation, check_batch, inspect
 from gambeson.evaluation.probes import MULTIPLES, Budget, planned, probe
-from gambeson.evaluation.smoothed_target import check_target, seen_by_attacks
-from gambeson.evaluation.smoothing import smooth
+from gambeson.evaluation.target import target_of
 from gambeson.evaluation.work import at_once
 from gambeson.inference import Form
 from gambeson.keys import key
 from gambeson.models.modes import device_of, under_attack
-from gambeson.smoothed.budgets import predict_budget
 from gambeson.types import Ball, Classifier, Norm
 
 
@@ -60,44 +57,30 @@ def diagnosed(
     ball = Ball(norm, eps)
     if not 0 < eps <= (1 if norm == "linf" else torch.inf):
         raise UserError(f"eps is {eps}; it must be > 0" + (" and at most 1 in linf" if norm == "linf" else ""))
-    if noise is not None:
-        predict_budget(predict_draws, predict_alpha)
     classes, flags = inspect(model, data)
-    smoothed = None if noise is None else smooth(model, data, noise=noise, seed=seed, form=form, classes=classes)
-    if smoothed is not None:
-        check_target(smoothed, attack_draws, "log_of_mean", "autograd")
-        smoothed.fills_rows(predict_draws, predict_alpha, "predict_")
-        if smoothed.noise.states is not None:  # every noisy copy is counted
-            predict_draws, predict_alpha = smoothed.noise.states, 0.0
+    target = target_of(
+        model, data, noise=noise, classes=classes, seed=seed, form=form, draws=attack_draws,
+        predict_draws=predict_draws, predict_alpha=predict_alpha,
+    )  # fmt: skip
     settings = {
-        "target": "base" if smoothed is None else "smoothed",
+        **target.settings(),
         "norm": norm,
         "eps": eps,
         "multiples": MULTIPLES,
         "budget": asdict(budget),
         "source": None if source is None else named(source),
         "batch": batch,
-        "noise": None if smoothed is None else smoothed.noise.noise.name,
-        "attack_draws": None if smoothed is None else attack_draws,
-        "predict_draws": None if smoothed is None else predict_draws,
-        "predict_alpha": None if smoothed is None else predict_alpha,
         "seed": seed,
-        "form": None if smoothed is None else smoothed.base.form.settings(),
     }
     device = device_of(model)
-
-    def seen(indices: list[int], x: Tensor) -> Classifier:
-        if smoothed is None:
-            return model
-        how: dict[str, Any] = {"order": "log_of_mean", "redraw": False, "gradient": "autograd"}
-        return seen_by_attacks(model, smoothed, indices, x, draws=attack_draws, **how)
 
     def effort(rows: list[int]) -> Effort:
         part = data.subset(rows[:batch])
         x = part.pixels().to(device)
         with under_attack(x, model, source):
-            asked, votes = planned(ball, budget, source), predict_draws / attack_draws if smoothed else 0
-            each = seconds(seen(part.indices.tolist(), x), x, asked, classes, votes)
+            votes = target.predict_draws / attack_draws if target.smoothed else 0
+            seen = target.seen(part.indices.tolist(), x)
+            each = seconds(seen, x, planned(ball, budget, source), classes, votes)
             return Effort(len(rows), len(rows) * each)
 
     def judge(part: Dataset) -> list[dict[str, Any]]:
@@ -105,14 +88,13 @@ def diagnosed(
         x, y = part.pixels().to(device), part.labels.to(device)
         keys = [key(seed, "diagnose", index) for index in indices]
         with under_attack(x, model, source):
-            logits = seen(indices, x)
+            logits = target.seen(indices, x)
             found = probe(logits, x, y, ball=ball, budget=budget, keys=keys, source=source)
             with torch.no_grad():
                 clean = logits(x).argmax(1).tolist()
-                again: list[int] = []
-                if found.x_adv is not None and smoothed is not None:
-                    voted = smoothed.predict_all(found.x_adv.cpu(), indices, draws=predict_draws, alpha=predict_alpha)
-                    again = [label for label, _ in voted]
+            again: list[int] = []
+            if found.x_adv is not None and target.smoothed is not None:
+                again = target.predict(found.x_adv, indices)
         labels = y.tolist()
         return [
             {
