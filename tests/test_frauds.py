@@ -1,6 +1,7 @@
 """Defences that only hide their gradients, and honest nets: which checks doubt which."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,9 @@ def undefended() -> nn.Module:
     return net(plain)
 
 
-def doubts(model: Callable[[Tensor], Tensor], images: Dataset, folder: Path) -> set[str]:
+def doubts(
+    model: Callable[[Tensor], Tensor], images: Dataset, folder: Path, eps: float = EPS, budget: Budget = QUICK
+) -> set[str]:
     """The checks that doubt, after a diagnosis that is written down and read again."""
     _, flags = inspect(model, images)
     about = {
@@ -55,7 +58,7 @@ def doubts(model: Callable[[Tensor], Tensor], images: Dataset, folder: Path) -> 
         "data_hash": None, "versions": {}, "device": "cpu", "threads": 1,
     }  # fmt: skip
     run = Run.create(folder / "run", about)
-    evaluation = diagnosed(model, images, eps=EPS, budget=QUICK, batch=IMAGES)
+    evaluation = diagnosed(model, images, eps=eps, budget=budget, batch=IMAGES)
     described = {"dataset": "digits", "split": "test", "rule": "all", "levels": 16, "fingerprint": "f"}
     with run.writing() as writer:
         writing = writer.evaluation("diagnosed", evaluation.settings, described, len(images), "gambeson check", "now")
@@ -159,6 +162,65 @@ def test_a_fraud_is_caught_by_the_right_checks(
 ) -> None:
     make, checks = FRAUDS[name]
     assert doubts(make(undefended).eval(), images, tmp_path) >= checks
+
+
+class Means(nn.Module):
+    """The nearest mean of a class: nine of ten digits are right, and ten thousand calls take a second."""
+
+    def __init__(self, hide: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        train = data.load("digits", "train", validation=100)
+        means = torch.stack([train.pixels()[train.labels == label].mean(0).flatten() for label in range(10)])
+        self.register_buffer("weight", 2 * means)
+        self.register_buffer("bias", -means.square().sum(1))
+        self.hide = hide
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.hide(x).flatten(1) @ self.weight.T + self.bias
+
+
+class Trapped(torch.autograd.Function):
+    """The identity, whose gradient is right for images in whole levels and points back everywhere else."""
+
+    @staticmethod
+    def forward(context, x):  # type: ignore[no-untyped-def]
+        context.save_for_backward((16 * x == (16 * x).round()).flatten(1).all(1))
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):  # type: ignore[no-untyped-def]
+        [clean] = context.saved_tensors
+        return torch.where(clean[:, None, None, None], gradient, -gradient)
+
+
+class Rough(Means):
+    """Its margins go up and down with the sum of all pixels, and its class does not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (1 + 0.9 * torch.sin(1e4 * x.flatten(1).sum(1, keepdim=True)))
+
+
+PATIENT = replace(QUICK, noise_draws=10_000)
+PLAIN: dict[str, tuple[nn.Module, float, Budget, set[str]]] = {
+    "a gradient that leads back": (Means(Trapped.apply), EPS, QUICK, {"one_step_not_better"}),
+    "so weak that noise does": (
+        Means(Nothing.apply), 0.3, PATIENT,
+        {"random_noise_finds_nothing", "unlimited_attack_succeeds", "gradients_available"},
+    ),
+    "a rough loss": (Rough(lambda x: x), EPS, QUICK, {"predictions_stable"}),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_fraud_around_class_means_is_caught(name: str, images: Dataset, tmp_path: Path) -> None:
+    model, eps, budget, checks = PLAIN[name]
+    assert doubts(model.eval(), images, tmp_path, eps, budget) >= checks
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_class_means_hide_nothing(images: Dataset, tmp_path: Path) -> None:
+    assert doubts(Means(lambda x: x).eval(), images, tmp_path, EPS, PATIENT) == set()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,7 +9,7 @@ from gambeson.attacks.adam import adam
 from gambeson.attacks.arguments import check_aims, check_some
 from gambeson.attacks.nearest import Nearest, begin, end, hard, keep
 from gambeson.attacks.objectives import objective
-from gambeson.attacks.result import Result, usable
+from gambeson.attacks.result import Result, vetted
 from gambeson.attacks.search import Rows, Seen, gradient_to
 from gambeson.attacks.tanh import from_tanh, to_tanh
 from gambeson.errors import UserError
@@ -45,7 +45,8 @@ def carlini_wagner_l2(
                 1e-4 of itself within a tenth of them is done with this c.
     searches    values of c, >= 1. confidence: >= 0, the margin that counts as fooling while c is sought.
 
-    Returns the nearest point visited that fools (with that margin), x where there is none (see `Result.reason`).
+    Returns the nearest point visited that fools (with that margin; an image that is misclassified as it is comes back
+    whatever its margin), x where there is none (see `Result.reason`).
     Nothing is random.
 
     >>> flat = lambda images: torch.stack([images.sum((1, 2, 3)), torch.full((len(images),), 2.0)], 1)
@@ -98,11 +99,10 @@ def _descend(
             [grad] = torch.autograd.grad(x_adv, w, pull + 2 * away)
             loss = away.flatten(1).square().sum(1) + hinge
         won = (margin.detach() > 0) & (margin.detach() >= confidence)
-        refused = (~usable(z.detach())).to(torch.int8)
-        refused = torch.where((refused == 0) & ~grad.flatten(1).isfinite().all(1), 2, refused)
+        grad, refused = vetted(z, grad)
         keep(nearest, rows, x_adv.detach(), Seen(margin.detach(), won, refused, grad), "l2")
         fooled[place] |= won
-        step, state = adam(grad.nan_to_num(0.0, 0.0, 0.0), state, count)
+        step, state = adam(grad, state, count)
         moved = moved - step_size * step
         if count % max(steps // _LOOKS, 1) == 0:
             now = loss.detach().double()

@@ -9,7 +9,7 @@ from gambeson.attacks.adam import adam
 from gambeson.attacks.arguments import check_aims, check_some
 from gambeson.attacks.nearest import Nearest, begin, end, hard, keep
 from gambeson.attacks.objectives import objective
-from gambeson.attacks.result import Result, usable
+from gambeson.attacks.result import Result, vetted
 from gambeson.attacks.search import Rows, Seen, column, gradient_to
 from gambeson.attacks.tanh import from_tanh, to_tanh
 from gambeson.errors import UserError
@@ -101,11 +101,10 @@ def _descend(
             beyond = (away.abs() - column(tau, x_adv).to(x_adv.dtype)).clamp(min=0)
             [grad] = torch.autograd.grad(x_adv, w, gradient_to(x_adv, hinge) + (beyond > 0) * away.sign())
             loss = beyond.flatten(1).sum(1) + hinge.detach()
-        refused = (~usable(z.detach())).to(torch.int8)
-        refused = torch.where((refused == 0) & ~grad.flatten(1).isfinite().all(1), 2, refused)
+        grad, refused = vetted(z, grad)
         seen = Seen(margin.detach(), rows.fooled(z.detach()), refused, grad)
         keep(nearest, rows, x_adv.detach(), seen, "linf")
-        step, state = adam(grad.nan_to_num(0.0, 0.0, 0.0), state, count)
+        step, state = adam(grad, state, count)
         moved = moved - step_size * step
         ended[place] = moved
         if count % _LOOKS_APART and count < steps:

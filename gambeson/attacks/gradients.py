@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gambeson.attacks.objectives import at, likeliest_others
-from gambeson.attacks.result import usable
+from gambeson.attacks.result import vetted
 from gambeson.attacks.search import Rows, column, gradient_to, look
 from gambeson.geometry import DUAL, distance
 from gambeson.types import Images, Norm
@@ -39,13 +39,11 @@ def nearest_boundary(rows: Rows, x_adv: Images, norm: Norm, loss: str, classes: 
         ranked, own = likeliest_others(z, rows.y, classes), at(z, rows.y)
         nearest = torch.full((len(z),), torch.inf, dtype=torch.float64, device=z.device)
         gap, slope, best = torch.zeros_like(nearest), torch.zeros_like(x_adv), rows.y
-        refused = (~usable(z.detach())).to(torch.int8)
+        refused = torch.zeros_like(rows.y, dtype=torch.int8)
         for place, towards in enumerate(ranked.unbind(1)):
             value, last = at(z, towards) - own, place + 1 == ranked.shape[1]
-            found = gradient_to(x_adv, value, keep_graph=not last)
-            broken = ~found.flatten(1).isfinite().all(1)
-            refused = torch.where((refused == 0) & broken, 2, refused)
-            found, value = found.nan_to_num(0.0, 0.0, 0.0), value.detach().double()
+            found, wrong = vetted(z, gradient_to(x_adv, value, keep_graph=not last))
+            refused, value = torch.maximum(refused, wrong), value.detach().double()
             away = value.abs() / (distance(found, DUAL[norm]) + _SMALL)
             closer = away < nearest
             nearest, gap = torch.where(closer, away, nearest), torch.where(closer, value, gap)

@@ -9,7 +9,7 @@ from gambeson.attacks.arguments import check_aims, check_some
 from gambeson.attacks.gradients import nearest_boundary
 from gambeson.attacks.nearest import begin, end, keep
 from gambeson.attacks.objectives import at
-from gambeson.attacks.result import Result, usable
+from gambeson.attacks.result import Result, vetted
 from gambeson.attacks.search import Rows, Seen, column, gradient_to
 from gambeson.errors import UserError
 from gambeson.geometry import box_bounds
@@ -117,9 +117,8 @@ def _log_probability(rows: Rows, x_adv: Images) -> tuple[Tensor, Tensor, Tensor,
         aims = rows.y if rows.aims is None else rows.aims
         log_p = at(z.double().log_softmax(1), aims)
         grad = gradient_to(x_adv, log_p)
-    refused = (~usable(z.detach())).to(torch.int8)
-    refused = torch.where((refused == 0) & ~grad.flatten(1).isfinite().all(1), 2, refused)
-    return log_p.detach(), z.detach().argmax(1) == aims, grad.nan_to_num(0.0, 0.0, 0.0), refused
+    grad, refused = vetted(z, grad)
+    return log_p.detach(), z.detach().argmax(1) == aims, grad, refused
 
 
 def _nearest_class(everyone: Rows) -> Labels:

@@ -55,6 +55,14 @@ def usable(logits: Tensor) -> Tensor:
     return ~(logits.isnan() | (logits == float("inf"))).any(1)
 
 
+def vetted(logits: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """A gradient (N, ...) with zeros for what is not finite, and what its row is refused for: 1 unusable logits, 2 the
+    gradient, 0 nothing.
+    """
+    logits, finite = logits.detach(), grad.flatten(1).isfinite().all(1)
+    return grad.nan_to_num(0.0, 0.0, 0.0), torch.where(usable(logits), 2 * (~finite).to(torch.int8), 1).to(torch.int8)
+
+
 def refuse_rows(bad: Tensor, what: str) -> None:
     """Raise a UserError that names the rows marked in `bad` (N,)."""
     if bad.any():

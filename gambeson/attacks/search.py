@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gambeson.attacks.arguments import check_classes
 from gambeson.attacks.objectives import fooled, objective
-from gambeson.attacks.result import Result, finish, refuse_rows, usable
+from gambeson.attacks.result import Result, finish, refuse_rows, usable, vetted
 from gambeson.errors import UserError
 from gambeson.types import Classifier, Images, Labels, Norm
 
@@ -145,13 +145,10 @@ def _look(rows: Rows, x_adv: Images, loss: str, gradient: bool, first: bool) -> 
             check_classes(z, rows.x, rows.y, rows.aims)
             refuse_rows(~usable(z), "the classifier returned NaN or +inf logits")
         value = objective(loss, z, rows.y, rows.aims)
-    refused = (~usable(z)).to(torch.int8)
-    grad = x_adv.detach().new_zeros(())
     if gradient:
-        found = gradient_to(x_adv, value)
-        broken = ~found.flatten(1).isfinite().all(1)
-        refused = torch.where((refused == 0) & broken, 2, refused)
-        grad = found.nan_to_num(0.0, 0.0, 0.0)
+        grad, refused = vetted(z, gradient_to(x_adv, value))
+    else:
+        grad, refused = x_adv.detach().new_zeros(()), (~usable(z)).to(torch.int8)
     return Seen(value.detach(), rows.fooled(z.detach()), refused, grad)
 
 

@@ -119,7 +119,6 @@ def _signs(draw: np.random.Generator, blocks: Sequence[int], size: int) -> NDArr
 def _losses(rows: Rows, around: Tensor, loss: str, best: Best, chunk: int) -> Tensor:
     """Of points (n, m, ...): (n, m)."""
     n, m = around.shape[:2]
-    chunk = max(1, chunk // getattr(rows.logits, "draws", 1))  # each point may be several images
     owners, values = torch.arange(n, device=around.device).repeat_interleave(m), []
     for points, owner in zip(around.flatten(0, 1).split(chunk), owners.split(chunk), strict=True):
         some = rows.select(owner)

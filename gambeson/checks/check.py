@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
-from gambeson.checks.thresholds import IMAGES, VOID, limit
+from gambeson.checks.thresholds import HALF, IMAGES, VOID, largest, limit
 
 Verdict = Literal["pass", "doubt", "fail", "not_run"]
+_SEVERITY = ("pass", "doubt", "fail")
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ def not_run(name: str, needs: str) -> Check:
 def counted(
     name: str, counts: Sequence[Count], *, needs: str, meaning: str, next_step: str, among: str = "images"
 ) -> Check:
-    """The count that exceeds its limit the most decides; those of fewer than 200 images do not. More than half of the
-    images that could show one of the signs `VOID` fail: what was quoted is void.
+    """The worst verdict on any count decides; those of fewer than 200 images, or of none that could show the sign, have
+    none.
 
     needs: what is recorded for it; among, meaning: what can show it and what it shows, of a sentence.
     """
@@ -50,11 +51,19 @@ def counted(
     enough = [count for count in counts if count.images >= IMAGES]
     if not enough:
         return not_run(name, f"{IMAGES} images and has {max(count.images for count in counts)}")
-    limits = {count: limit(name, count.able, len(enough)) for count in enough}
-    worst = max(enough, key=lambda count: (count.bad - limits[count], count.bad / max(count.able, 1)))
-    most = limits[worst]
-    verdict: Verdict = "doubt" if worst.bad > most else "pass"
-    if verdict == "doubt" and name in VOID and 2 * worst.bad > worst.able:
-        verdict = "fail"
+    able = [count for count in enough if count.able]
+    if not able:
+        return not_run(name, f"{among}, and there were none ({enough[0].where}): perhaps at a smaller eps")
+    judged = [(_verdict(name, count, len(able)), count, limit(name, count.able, len(able))) for count in able]
+    verdict, worst, most = max(
+        judged, key=lambda one: (_SEVERITY.index(one[0]), one[1].bad - one[2], one[1].bad / one[1].able)
+    )
     text = f"{worst.bad} of {worst.able} {among} {meaning} ({worst.where})."
     return Check(name, verdict, worst.bad, most, text, "None needed." if verdict == "pass" else next_step)
+
+
+def _verdict(name: str, count: Count, looks: int) -> Verdict:
+    """Where the count says that more than half show one of the signs `VOID`, what was quoted is void."""
+    if count.bad <= limit(name, count.able, looks):
+        return "pass"
+    return "fail" if name in VOID and count.bad > largest(HALF, count.able, looks) else "doubt"

@@ -2,7 +2,7 @@
 
 from scipy.stats import binom
 
-IMAGES = 200  # fewer say too little
+IMAGES = 200  # that were looked at; fewer say too little
 FALSE_ALARM = 1e-3  # how often a check doubts a model whose images show its sign with just the allowed probability
 
 ALLOWED = {
@@ -20,7 +20,8 @@ ALLOWED = {
     "restarts_converged": 0.005,
     "survives_rounding": 0.05,
 }
-VOID = (  # of these, more than half of the images that could show one leave nothing of the accuracy that was quoted
+HALF = 0.5  # of the images that could show one of these: where more do, nothing is left of the accuracy that was quoted
+VOID = (
     "one_step_not_better", "black_box_not_better", "random_noise_finds_nothing", "unlimited_attack_succeeds",
     "gradients_available",
 )  # fmt: skip
@@ -30,10 +31,18 @@ INCOMPLETE = 0.05  # of the whole gain, what the last ten steps brought (Pintor 
 
 
 def limit(check: str, images: int, looks: int = 1) -> int:
-    """The largest count of `images` that passes: more are seen with probability `FALSE_ALARM` at most, in any of so
-    many `looks`.
+    """The largest count of `images` that passes, where one in any of so many `looks` decides.
 
     >>> limit("black_box_not_better", 200), limit("steps_converged", 10_000)
     (8, 73)
     """
-    return int(binom.isf(FALSE_ALARM / looks, images, ALLOWED[check]))
+    return largest(ALLOWED[check], images, looks)
+
+
+def largest(share: float, images: int, looks: int = 1) -> int:
+    """More are seen with probability `FALSE_ALARM` at most, in any of so many `looks`, where the share is no larger.
+
+    >>> largest(HALF, 10), largest(HALF, 200)
+    (9, 122)
+    """
+    return int(binom.isf(FALSE_ALARM / looks, images, share))

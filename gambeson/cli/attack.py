@@ -143,7 +143,7 @@ def attack(
             images.open(name)
 
         written = record(found, evaluation, title + (f" {noise}" if noise else ""), start)
-        _tell_attack(found, written, title + (f", smoothed {noise}" if noise else ""), nearest)
+        _tell_attack(found, written, title + (f", smoothed {noise}" if noise else ""), nearest, noise is not None)
 
 
 def _which(attack: str | None, preset: str | None) -> str:
@@ -168,7 +168,7 @@ def _set(settings: list[str]) -> dict[str, Any]:
     return found
 
 
-def _tell_attack(target: "Target", evaluation: str, title: str, nearest: bool) -> None:
+def _tell_attack(target: "Target", evaluation: str, title: str, nearest: bool, voted: bool) -> None:
     records = target.run.records(evaluation)
     correct, abstained = sum(r["correct"] for r in records), sum(r["predict"] == -1 for r in records)
     wrong = len(records) - correct - abstained
@@ -177,7 +177,8 @@ def _tell_attack(target: "Target", evaluation: str, title: str, nearest: bool) -
     if records[0]["target"] is not None:
         shares += f", reached the target {sum(r['success'] for r in records) / len(records):.3f}"
     if nearest and records[0]["target"] is None:
-        found = [r["distance"] for r in records if r["predict"] not in (r["label"], -1)]
+        hit = (r for r in records if r["predict"] not in (r["label"], -1))
+        found = [r["distance"] for r in hit if r["success"] or voted]  # a vote judges alone, see Attacked.fooled
         shares = f"fooled {len(found) / len(records):.3f}" + (f", median distance {median(found):.4g}" if found else "")
     typer.echo(f"{title}: {shares} ({len(records)} images)")
     if broken := Counter(r["broken_by"] for r in records if r.get("broken_by")):

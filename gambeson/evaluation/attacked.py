@@ -4,16 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gambeson.attacks import ATTACKS, NEAREST_ATTACKS
-from gambeson.attacks.by_name import complete, defaults, run
+from gambeson.attacks.by_name import check_targeted, complete, defaults, run
 from gambeson.attacks.result import Result
 from gambeson.attacks.steps import STEP_RULES
 from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError
 from gambeson.evaluation.effort import Effort, Planned, members_of, seconds
-from gambeson.evaluation.one_attack import differentiable, first_step, named, targets_of
+from gambeson.evaluation.one_attack import check_source, differentiable, first_step, named, targets_of
 from gambeson.evaluation.plan import Evaluation, check_batch, inspect
 from gambeson.evaluation.target import Target, target_of
 from gambeson.evaluation.work import at_once
@@ -90,8 +90,6 @@ def attacked(
     if attack == "fgsm" and options.pop("restarts", 1) != 1:
         raise UserError("fgsm takes one step from the image: restarts must be 1 (or attack pgd)")
     classes, flags = inspect(model, data)
-    if source is not None:
-        inspect(source, data)
     law: dict[str, Any] = {"order": order, "redraw": redraw, "gradient": gradient}
     _check_draws(attack, options, noise, **law)
     target = target_of(
@@ -101,8 +99,7 @@ def attacked(
     base = target.smoothed is None
     if source is not None and attack not in ("transfer", "strong"):
         raise UserError(f"source is given, and {attack} makes no use of it: transfer and strong do")
-    if source is model or (isinstance(source, nn.Module) and named(source) == named(model)):
-        raise UserError("source is the model itself: images are no transfer then; give another one")
+    check_source(source, model, data)
     device = device_of(model)
     x, y = data.pixels([0]).to(device), data.labels[:1].to(device)
     first = target.seen(data.indices[:1].tolist(), x)
@@ -119,6 +116,7 @@ def attacked(
     plan: dict[str, Any] = {}
     if not members:
         plan = complete(attack, _usual(attack, options, not base, order), norm=norm, eps=eps)
+        check_targeted(attack, plan, targeted is not None)
         with under_attack(x, model, source):
             given: dict[str, Any] = {"targeted": targeted, "classes": classes, "source": source}
             first_step(first, x, y, attack, plan, norm=norm, eps=eps, **given)

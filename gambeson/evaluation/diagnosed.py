@@ -8,7 +8,7 @@ import torch
 from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError
 from gambeson.evaluation.effort import Effort, seconds
-from gambeson.evaluation.one_attack import named
+from gambeson.evaluation.one_attack import check_source, named
 from gambeson.evaluation.plan import Evaluation, check_batch, inspect
 from gambeson.evaluation.probes import MULTIPLES, Budget, planned, probe
 from gambeson.evaluation.target import target_of
@@ -58,6 +58,7 @@ def diagnosed(
     if not 0 < eps <= (1 if norm == "linf" else torch.inf):
         raise UserError(f"eps is {eps}; it must be > 0" + (" and at most 1 in linf" if norm == "linf" else ""))
     classes, flags = inspect(model, data)
+    check_source(source, model, data)
     target = target_of(
         model, data, noise=noise, classes=classes, seed=seed, form=form, draws=attack_draws,
         predict_draws=predict_draws, predict_alpha=predict_alpha,

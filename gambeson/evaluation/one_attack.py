@@ -9,8 +9,11 @@ from torch import Tensor, nn
 from gambeson.attacks.by_name import cheapest, run
 from gambeson.attacks.search import NoGradient, gradient_to
 from gambeson.attacks.targets import least_likely, random_targets
+from gambeson.data import Dataset
 from gambeson.errors import UserError
+from gambeson.evaluation.plan import inspect
 from gambeson.models.fingerprint import fingerprint
+from gambeson.models.modes import device_of, under_attack
 from gambeson.types import Classifier, Images, Labels, Norm
 
 
@@ -47,6 +50,22 @@ def differentiable(logits: Classifier, x: Images) -> bool:
         return True
 
 
+def check_source(source: Classifier | None, model: Classifier, data: Dataset) -> None:
+    """Refuse another classifier that no images can be made on, or that is the attacked one itself."""
+    if source is None:
+        return
+    inspect(source, data)
+    if source is model or (isinstance(source, nn.Module) and named(source) == named(model)):
+        raise UserError("source is the model itself: images are no transfer then; give another one")
+    x = data.pixels([0]).to(device_of(source))
+    with under_attack(x, source):
+        if not differentiable(source, x):
+            raise UserError(
+                "source has no gradient, and images that transfer are made with one: give a model that can be "
+                "differentiated (--transfer)"
+            )
+
+
 def targets_of(
     targeted: str | Labels | None, logits: Classifier, x: Tensor, y: Tensor, classes: int, keys: list[int]
 ) -> Tensor | None:
@@ -59,7 +78,10 @@ def targets_of(
     if targeted == "least_likely":
         with torch.no_grad():
             return least_likely(logits, x, y)
-    raise UserError(f"targeted is {targeted!r}; it must be random or least_likely, a class per image, or left out")
+    raise UserError(
+        f"targeted is {targeted!r}; it must be random or least_likely, an int64 tensor (N,) with a class per image, or "
+        "left out"
+    )
 
 
 def named(source: Classifier) -> str:

@@ -15,7 +15,8 @@ _REMEDY = "attack it with its search in the loop (gradients through all rounds),
 
 @torch.no_grad()
 def iterates(model: Classifier, batch: Images) -> Flag | None:
-    """Gradients that are recorded although none were asked for, or a layer that runs more than once for an answer.
+    """Gradients that are recorded although none were asked for, or a layer with a matrix or filters that runs more than once for
+    an answer (activations with a parameter are shared honestly).
 
     Purification and other searches at inference hide from gradient attacks what they undo (Croce et al. 2022,
     arXiv:2202.13711). Recurrent models share layers honestly: this is a doubt, not a refusal.
@@ -35,7 +36,7 @@ def iterates(model: Classifier, batch: Images) -> Flag | None:
 
     with ExitStack() as stack:
         for name, layer in model.named_modules() if isinstance(model, nn.Module) else ():
-            if any(True for _ in layer.parameters(recurse=False)):
+            if any(weight.dim() > 1 for weight in layer.parameters(recurse=False)):
                 stack.callback(layer.register_forward_hook(counting(name)).remove)
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
         model(batch)

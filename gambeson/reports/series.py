@@ -78,10 +78,13 @@ class Attacked:
 
     @property
     def fooled(self) -> Array:
-        """By the rule that judges, whatever the attack itself saw; an abstention is not enough."""
+        """By the rule that judges; an abstention is not enough. Of a smoothed classifier that is the vote, whatever the
+        attack saw; of a base model the attack too: another class is not all that high_confidence wants.
+        """
         if self.settings["targeted"] is not None:
             return self.success
-        return (self.images.predict != self.images.label) & (self.images.predict != -1)
+        wrong = (self.images.predict != self.images.label) & (self.images.predict != -1)
+        return wrong & self.success if self.settings["target"] == "base" else wrong
 
 
 @dataclass(frozen=True, eq=False)

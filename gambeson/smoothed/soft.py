@@ -15,6 +15,7 @@ from gambeson.errors import UserError
 from gambeson.types import Classifier, Images, Logits
 
 Order = Literal["log_of_mean", "mean_of_log"]
+AT_ONCE = 4_096  # noisy images in one call where no graph keeps them anyway: attacks on scores ask for many points
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,9 @@ class SoftSmoothed:
                 f"images are {tuple(x.shape)} but the noise draws are for {tuple(self.noise[:, 0].shape)}; "
                 "call with the same images in the same order, or narrow with .select(rows)"
             )
+        if not torch.is_grad_enabled() and len(x) > (most := max(1, AT_ONCE // self.draws)):
+            parts = torch.arange(len(x), device=self.noise.device).split(most)
+            return torch.cat([self.select(rows).each(x[rows]) for rows in parts])
         if self.chunk is None or self.chunk >= self.draws:
             return self._log_softmax(x, self.noise)
         one: Callable[[Images, Tensor], Tensor] = self._log_softmax

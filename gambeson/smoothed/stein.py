@@ -19,11 +19,6 @@ class Stein:
     soft: SoftSmoothed
     sigma: float
 
-    @property
-    def draws(self) -> int:
-        """Noisy images for each image."""
-        return self.soft.draws
-
     def __call__(self, x: Images) -> Logits:
         with torch.no_grad():
             log_p = self.soft.each(x)

@@ -6,6 +6,7 @@ import pytest
 from written import attack, attacked, certified, diagnosed, smoothed
 
 from gambeson.checks import model_contract, run_checks
+from gambeson.checks.check import Count, counted
 from gambeson.checks.diagnosed import SIGNS
 from gambeson.checks.thresholds import ALLOWED, LEAST, VOID, limit
 from gambeson.models.flag import doubt
@@ -127,6 +128,25 @@ def test_few_images_that_hold_out_are_enough_to_show_a_sign(run: Run) -> None:
     attacked(run, square, set(range(240, 250)))
     [check] = [one for one in run_checks(run) if one.check == "black_box_not_better"]
     assert (check.verdict, check.value) == ("fail", 10)
+
+
+def judged(*counts: tuple[int, int, int]) -> tuple[str, str]:
+    every = [Count(bad, able, images, f"count {place}") for place, (bad, able, images) in enumerate(counts)]
+    found = counted("black_box_not_better", every, needs="", meaning="fall", next_step="look")
+    return found.verdict, found.meaning
+
+
+def test_the_worst_verdict_on_any_count_decides() -> None:
+    """More evidence does not soften it, and a count of nothing is none."""
+    assert judged((20, 20, 200))[0] == "fail"
+    assert judged((30, 200, 200), (20, 20, 200)) == ("fail", "20 of 20 images fall (count 1).")
+    assert judged((0, 0, 200), (7, 200, 200)) == ("pass", "7 of 200 images fall (count 1).")
+
+
+def test_a_handful_voids_nothing_and_none_say_nothing() -> None:
+    assert [judged((bad, able, 200))[0] for bad, able in ((2, 2), (3, 4), (9, 9))] == ["doubt"] * 3
+    verdict, meaning = judged((0, 0, 200))
+    assert (verdict, "there were none (count 0)" in meaning) == ("not_run", True)
 
 
 @pytest.mark.parametrize(("after", "budget", "late"), [(1, 1, False), (3, 5, False), (4, 5, True), (10, 20, False)])

@@ -1,12 +1,13 @@
 """Accuracy under attack: settings complete, judged anew, resumed to the bit, smoothed by composition."""
 
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
 
 from gambeson.errors import UserError
-from gambeson.evaluation import attacked, clean
+from gambeson.evaluation import attacked, clean, diagnosed
 from gambeson.evaluation.attacked import attacked as evaluate
 from gambeson.geometry import distance
 from gambeson.models import BlackBox
@@ -226,6 +227,9 @@ def test_the_model_is_left_as_it_was_found(trained) -> None:
         ({"restarts": 3, "random_start": False}, "turn random_start on"),
         ({"attack": "fgsm", "restarts": 5}, "fgsm takes one step"),
         ({"batch": 0}, "batch is 0"),
+        ({"attack": "deepfool", "eps": None, "targeted": "random"}, "deepfool aims at no class: .* pgd, "),
+        ({"attack": "multi_targeted", "targeted": "least_likely"}, "multi_targeted aims at no class"),
+        ({"targeted": [0, 0]}, "an int64 tensor"),
         ({"order": "mean_of_log"}, "order is 'mean_of_log'.*give noise"),
         ({"redraw": True}, "redraw is True.*give noise"),
         ({"gradient": "stein"}, "gradient is 'stein'.*give noise"),
@@ -241,6 +245,12 @@ def test_the_model_is_left_as_it_was_found(trained) -> None:
 def test_wrong_options_are_refused_before_anything_is_computed(trained, options, message) -> None:
     with pytest.raises(UserError, match=message):
         attacked(trained.model, trained.data, **{"eps": 0.1, **options})
+
+
+@pytest.mark.parametrize("evaluate", [partial(attacked, attack="strong"), diagnosed])
+def test_a_source_without_a_gradient_is_refused_first(trained, evaluate) -> None:
+    with pytest.raises(UserError, match="source has no gradient"):
+        evaluate(trained.model, trained.data, eps=0.1, source=lambda x: trained.model(x).detach())
 
 
 def test_given_targets_are_aimed_at_and_recorded(trained) -> None:

@@ -53,5 +53,10 @@ def test_our_architectures_answer_at_once(name: str) -> None:
     assert not any(layer._forward_hooks for layer in model.modules())
 
 
+def test_an_activation_that_layers_share_is_honest() -> None:
+    act = nn.PReLU()
+    assert iterates(nn.Sequential(nn.Conv2d(1, 2, 3), act, nn.Conv2d(2, 2, 3), act, nn.Flatten()).eval(), X) is None
+
+
 def test_a_plain_function_is_left_alone() -> None:
     assert iterates(lambda x: x.flatten(1), X) is None

@@ -1,6 +1,7 @@
 """The soft smoothed classifier: log of the mean, by hand, stably, image by image."""
 
 import math
+from importlib import import_module
 
 import pytest
 import torch
@@ -103,6 +104,17 @@ def test_select_keeps_each_images_own_draws(base):
     twice = soft(base, NOISE, chunk=2).select(torch.tensor([6, 5, 3, 2])).select(torch.tensor([3, 2]))
     assert twice.chunk == 2
     torch.testing.assert_close(twice(X[mask]), soft(base, NOISE).select(mask)(X[mask]))
+
+
+def test_many_points_are_split_where_no_gradient_is_asked_for(base, monkeypatch):
+    """Attacks on scores ask for thousands of points, each of which is many noisy images."""
+    whole, seen = soft(base, NOISE)(X), []
+    draws = NOISE.shape[1]
+    monkeypatch.setattr(import_module("gambeson.smoothed.soft"), "AT_ONCE", 3 * draws + 1)
+    counting = soft(lambda images: seen.append(len(images)) or base(images), NOISE)
+    with torch.no_grad():
+        torch.testing.assert_close(counting(X), whole)
+    assert seen == [3 * draws, 3 * draws, draws]
 
 
 def test_noise_is_not_clipped(base):
