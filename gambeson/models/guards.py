@@ -31,8 +31,8 @@ def check(model: Classifier, x: Images, y: Labels | None, classes: int) -> list[
     is not (N, classes) finite logits, probabilities instead of logits, an answer that changes from call to call or with
     the other images of the batch, a search while it answers, and (with >= 100 labels) an accuracy near chance.
     The model's modes and buffers and the global random generators are left as they were. What cannot be seen here:
-    faults that show on other images only, a search without gradients or layers (such as rounds of median filters), and a
-    model that notices that it is tested.
+    faults that show on other images only, a search without gradients or layers (such as rounds of median filters), and
+    a model that notices that it is tested.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.Softmax(1)).eval()
     >>> [flag.name for flag in check(net, torch.rand(8, 1, 2, 2), None, 2)]

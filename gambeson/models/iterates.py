@@ -15,8 +15,8 @@ _REMEDY = "attack it with its search in the loop (gradients through all rounds),
 
 @torch.no_grad()
 def iterates(model: Classifier, batch: Images) -> Flag | None:
-    """Gradients that are recorded although none were asked for, or a layer with a matrix or filters that runs more than once for
-    an answer (activations with a parameter are shared honestly).
+    """Gradients that are recorded although none were asked for, or a layer with a matrix or filters that runs more than
+    once for an answer (activations with a parameter are shared honestly).
 
     Purification and other searches at inference hide from gradient attacks what they undo (Croce et al. 2022,
     arXiv:2202.13711). Recurrent models share layers honestly: this is a doubt, not a refusal.
