@@ -6,14 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gambeson.attacks import ATTACKS, NEAREST_ATTACKS
-from gambeson.attacks.by_name import check_targeted, complete, defaults, run
+from gambeson.attacks.by_name import run
 from gambeson.attacks.result import Result
-from gambeson.attacks.steps import STEP_RULES
 from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError
-from gambeson.evaluation.effort import Effort, Planned, members_of, seconds
-from gambeson.evaluation.one_attack import check_source, differentiable, first_step, named, targets_of
+from gambeson.evaluation.asked import Asked, asked_for, check_ball, check_draws
+from gambeson.evaluation.effort import Effort, seconds
+from gambeson.evaluation.one_attack import check_source, named, targets_of
 from gambeson.evaluation.plan import Evaluation, check_batch, inspect
 from gambeson.evaluation.target import Target, target_of
 from gambeson.evaluation.work import at_once
@@ -22,13 +21,11 @@ from gambeson.inference import Form
 from gambeson.keys import key
 from gambeson.models.modes import device_of, under_attack
 from gambeson.records import fingerprint
-from gambeson.suites import PRESETS, Member, Worst, preset, worst_case
-from gambeson.types import NORMS, Ball, Classifier, Labels, Norm
+from gambeson.suites import PRESETS, Worst, worst_case
+from gambeson.types import NORMS, Classifier, Labels, Norm
 
 Keep = Callable[[Tensor, Tensor, Tensor], None]  # (indices, x, x_adv) of every finished batch
-LISTED = ("pgd", "fgsm")  # whose options are settings by themselves
 _LEVELS = 255  # of 8-bit images
-_WALKS = ("pgd", "fgsm", "ddn")  # attacks that walk once, so that their last point is one of many under new noise
 
 
 def attacked(
@@ -81,51 +78,30 @@ def attacked(
     data = examples(data)
     check_batch(batch)
     batch = batch or (250 if noise is None and attack not in PRESETS else 50)  # what a kill loses: suites take long
-    if (attack in NEAREST_ATTACKS) != (eps is None):
-        why = "looks for the smallest perturbation: leave eps out" if eps is not None else "needs eps"
-        raise UserError(f"eps is {eps}; {attack} {why}")
-    ball = Ball(norm, eps or 0.0)
-    if norm == "linf" and ball.eps > 1:
-        raise UserError(f"eps is {eps}; in linf, 1 reaches every image there is (write 8/255, not 8)")
-    if attack == "fgsm" and options.pop("restarts", 1) != 1:
-        raise UserError("fgsm takes one step from the image: restarts must be 1 (or attack pgd)")
+    check_ball(attack, norm, eps)
     classes, flags = inspect(model, data)
     law: dict[str, Any] = {"order": order, "redraw": redraw, "gradient": gradient}
-    _check_draws(attack, options, noise, **law)
+    check_draws(attack, options, noise, **law)
     target = target_of(
         model, data, noise=noise, classes=classes, seed=seed, form=form, draws=attack_draws,
         predict_draws=predict_draws, predict_alpha=predict_alpha, **law,
     )  # fmt: skip
-    base = target.smoothed is None
-    if source is not None and attack not in ("transfer", "strong"):
-        raise UserError(f"source is given, and {attack} makes no use of it: transfer and strong do")
     check_source(source, model, data)
-    device = device_of(model)
+    if isinstance(targeted, Tensor) and len(targeted) != len(data):
+        raise UserError(f"targeted has {len(targeted)} classes for {len(data)} images; give one per image")
+    device, base = device_of(model), target.smoothed is None
     x, y = data.pixels([0]).to(device), data.labels[:1].to(device)
-    first = target.seen(data.indices[:1].tolist(), x)
-    members: tuple[Member, ...] = ()
-    if attack in PRESETS:
-        if options or order != "log_of_mean":
-            taken = [*options, *(["order"] if order != "log_of_mean" else [])]
-            raise UserError(f"{attack} is a suite, its attacks have their own options: leave {', '.join(taken)} out")
-        how: dict[str, Any] = {"transfers": source is not None, "share": share, "early_stop": base}
-        with under_attack(x, model, source):
-            members = preset(attack, ball, classes, gradients=differentiable(first, x), **how)
-    if share != 1 and not members:
-        raise UserError(f"share is {share}; that is of a suite's budget, and {attack} has its own options")
-    plan: dict[str, Any] = {}
-    if not members:
-        plan = complete(attack, _usual(attack, options, not base, order), norm=norm, eps=eps)
-        check_targeted(attack, plan, targeted is not None)
-        with under_attack(x, model, source):
-            given: dict[str, Any] = {"targeted": targeted, "classes": classes, "source": source}
-            first_step(first, x, y, attack, plan, norm=norm, eps=eps, **given)
+    with under_attack(x, model, source):
+        asked = asked_for(
+            attack, options, target, target.seen(data.indices[:1].tolist(), x), x, y, norm=norm, eps=eps,
+            classes=classes, targeted=targeted, source=source, share=share,
+        )  # fmt: skip
     settings = {
         "attack": attack,
         **target.settings(),
         "norm": norm,
         "eps": eps,
-        **_listed(attack, plan, members, norm),
+        **asked.settings(),
         "projection": "exact Euclidean projection on ball and box",
         "box": (0.0, 1.0),
         "targeted": "given" if isinstance(targeted, Tensor) else targeted,
@@ -137,19 +113,16 @@ def attacked(
         **({} if source is None else {"source": named(source)}),
         **({} if share == 1 else {"share": share}),
     }
-    if isinstance(targeted, Tensor) and len(targeted) != len(data):
-        raise UserError(f"targeted has {len(targeted)} classes for {len(data)} images; give one per image")
-    if members and targeted is not None:
-        raise UserError(f"targeted is {targeted!r}; {attack} is a suite of untargeted attacks: leave it out")
     aims = dict(zip(data.indices.tolist(), targeted, strict=True)) if isinstance(targeted, Tensor) else {}
 
     def effort(rows: list[int]) -> Effort:
         part = data.subset(rows[:batch])
-        asked = members_of(members, ball) if members else [Planned(attack, plan, norm, eps)]
-        votes = 1 if base else (3 + len(members) if members else 2) * target.predict_draws / attack_draws
+        looks = 3 + len(asked.members) if asked.members else 2
         x = part.pixels().to(device)
         with under_attack(x, model, source):
-            each = seconds(target.seen(part.indices.tolist(), x), x, [] if eps == 0 else asked, classes, votes)
+            logits = target.seen(part.indices.tolist(), x)
+            votes = 1 if base else looks * target.predict_draws / attack_draws
+            each = seconds(logits, x, asked.planned(), classes, votes)
             return Effort(len(rows), len(rows) * each)
 
     def judge(part: Dataset) -> list[dict[str, Any]]:
@@ -159,13 +132,14 @@ def attacked(
         with under_attack(x, model, source):
             logits = target.seen(indices, x)
             before = target.predict(x, indices)
-            if members:
-                worst = _worst(members, target, logits, x, y, ball, keys, indices, source)
+            if asked.members:
+                worst = _worst(asked, target, logits, x, y, keys, indices, source)
                 result, targets, broken_by = worst.result, None, worst.broken_by
             else:
                 aim = torch.stack([aims[index] for index in indices]) if aims else targeted
                 targets = targets_of(aim, logits, x, y, classes, keys)
-                result = run(attack, plan, logits, x, y, norm=norm, eps=eps, targets=targets, keys=keys, source=source)
+                how: dict[str, Any] = {"targets": targets, "keys": keys, "source": source}
+                result = run(attack, asked.options, logits, x, y, norm=norm, eps=eps, **how)
                 broken_by = ()
             if keep is not None:
                 keep(part.indices, x.cpu(), result.x_adv.cpu())
@@ -177,42 +151,6 @@ def attacked(
     return Evaluation("attacked", settings, data, batch, at_once(judge), flags, effort=effort)
 
 
-def _check_draws(attack: str, options: dict[str, Any], noise: str | None, **law: Any) -> None:
-    """Refuse what is said of draws where there are none, or where the attack makes nothing of it."""
-    for name, usual in (("order", "log_of_mean"), ("redraw", False), ("gradient", "autograd")):
-        if noise is None and law[name] != usual:
-            raise UserError(f"{name} is {law[name]!r}; that is about a smoothed classifier's draws: give noise")
-    if law["redraw"] and (attack not in _WALKS or options.get("restarts", 1) != 1):
-        raise UserError(f"redraw is for {', '.join(_WALKS)} from one start: of others, the luckiest look would win")
-    if law["order"] != "mean_of_log" or attack not in {**ATTACKS, **NEAREST_ATTACKS}:
-        return
-    if "loss" not in defaults(attack) or options.get("loss", "log_probability") != "log_probability":
-        raise UserError(f"order is mean_of_log, with loss log_probability; {attack} has another or none: leave it out")
-
-
-def _usual(attack: str, options: dict[str, Any], smoothed: bool, order: str) -> dict[str, Any]:
-    """What is asked of the attack, with what an evaluation takes where nothing is said."""
-    usual: dict[str, Any] = {}
-    if smoothed and attack in ATTACKS and "early_stop" in defaults(attack):
-        usual["early_stop"] = False
-    if order == "mean_of_log":
-        usual["loss"] = "log_probability"
-    return usual | {name: value for name, value in options.items() if name != "early_stop" or value is not None}
-
-
-def _listed(attack: str, plan: dict[str, Any], members: tuple[Member, ...], norm: Norm) -> dict[str, Any]:
-    """The options among the settings: PGD's one by one, others' in one place, a suite's by member."""
-    if members:
-        return {"members": [member.settings() for member in members]}
-    if attack not in LISTED:
-        return {"options": plan}
-    alone = {"steps": 1, "restarts": 1, "early_stop": True} if attack == "fgsm" else {}
-    rule = plan.get("step_rule") or ("sign" if norm == "linf" else "normalised")
-    names = ("steps", "step_size", "step_rule", "loss", "restarts", "random_start", "early_stop")
-    listed = {**plan, **alone, "step_rule": rule}
-    return {name: listed[name] for name in names} | {"step_rule_settings": STEP_RULES.get(rule, {})}
-
-
 def _unusual(**named: str) -> dict[str, str]:
     """Settings that are left out where they are as they always were: the same evaluation keeps its id."""
     usual = {"order": "log_of_mean", "gradient": "autograd"}
@@ -220,8 +158,8 @@ def _unusual(**named: str) -> dict[str, str]:
 
 
 def _worst(
-    members: tuple[Member, ...], target: Target, logits: Classifier, x: Tensor, y: Tensor, ball: Ball, keys: list[int],
-    indices: list[int], source: Classifier | None,
+    asked: Asked, target: Target, logits: Classifier, x: Tensor, y: Tensor, keys: list[int], indices: list[int],
+    source: Classifier | None,
 ) -> Worst:  # fmt: skip
     """A smoothed classifier is broken where its vote names another class, not where the attack's few draws do."""
 
@@ -231,7 +169,7 @@ def _worst(
         return (predict != y[rows]) & (predict != -1)
 
     how = None if target.smoothed is None else broken
-    return worst_case(members, logits, x, y, ball=ball, keys=keys, source=source, broken=how)
+    return worst_case(asked.members, logits, x, y, ball=asked.ball, keys=keys, source=source, broken=how)
 
 
 def _records(
