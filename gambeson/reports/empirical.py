@@ -10,8 +10,8 @@ import numpy as np
 from gambeson.reports.series import Attacked, Images, Source
 from gambeson.reports.shares import Share
 
-VARYING = ("eps", "step_size")  # what may differ along one curve; the step only in proportion to eps
 STEP = "step_size / eps"
+SEVERAL_LOSSES = ("fgsm", "pgd", "apgd")  # attacks that are run on one or another, the cross-entropy unless said
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,23 +60,39 @@ def curves(source: Source) -> list[Curve]:
 
 
 def _key(attacked: Attacked, step: bool = True) -> str:
-    settings = card(attacked) if step else {**card(attacked), STEP: None}
     images = attacked.images
-    return json.dumps([settings, sorted(images.index.tolist()), sorted(images.hash or ())], sort_keys=True)
+    return json.dumps([card(attacked, step), sorted(images.index.tolist()), sorted(images.hash or ())], sort_keys=True)
 
 
-def card(attacked: Attacked) -> dict[str, Any]:
-    """All settings but eps; the step size as a fraction of eps, so that one card can serve a whole curve."""
-    settings, eps = dict(attacked.settings), attacked.settings["eps"]
+def card(attacked: Attacked, step: bool = True) -> dict[str, Any]:
+    """All settings but eps; step sizes, if they are wanted, as fractions of eps, so that one card can serve a whole
+    curve.
+    """
+    eps = attacked.settings["eps"]
+    settings = _of_eps(attacked.settings, eps if step else 0)
     for place in ("options", "of"):  # an attack's own, and those of what it runs
         settings |= {name if name not in settings else f"{name} ({place})": value
                      for name, value in (settings.pop(place, None) or {}).items()}  # fmt: skip
     for member in settings.pop("members", None) or ():
         told = ", ".join(f"{name} {value}" for name, value in member["options"].items())
         settings[f"member {member['name']}"] = f"{member['attack']} ({told})"
-    step = settings.get("step_size")
-    kept = {name: value for name, value in settings.items() if name not in VARYING}
-    return {**kept, STEP: None if eps == 0 or step is None else float(f"{step / eps:.6g}")}
+    kept = {name: value for name, value in settings.items() if name not in ("eps", STEP)}
+    return {**kept, STEP: settings.get(STEP)}
+
+
+def _of_eps(settings: Mapping[str, Any], eps: float) -> dict[str, Any]:
+    """The settings of an attack, and of those that it runs; without step sizes where there is no room for a step."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name in ("options", "of") and value:
+            found[name] = _of_eps(value, eps)
+        elif name == "members":
+            found[name] = [{**member, "options": _of_eps(member["options"], eps)} for member in value or ()]
+        elif name == "step_size":
+            found[STEP] = float(f"{value / eps:.6g}") if eps and value is not None else None
+        else:
+            found[name] = value
+    return found
 
 
 def card_key(curve: Curve) -> str:
@@ -90,9 +106,11 @@ def numbered(sources: Sequence[Source]) -> dict[str, str]:
 
 
 def attack_name(curve: Curve) -> str:
-    """The attack and its number of steps, and what else tells it from the usual: several restarts, a target."""
+    """The attack and its number of steps, and what else tells it from the usual: a loss, several restarts, a target."""
     card = curve.card
-    extra = [f"{card['restarts']} restarts"] if (card.get("restarts") or 1) > 1 else []
+    loss = card.get("loss") if card["attack"] in SEVERAL_LOSSES else None
+    extra = [] if loss in (None, "cross_entropy") else [loss.replace("_", " ")]
+    extra += [f"{card['restarts']} restarts"] if (card.get("restarts") or 1) > 1 else []
     extra += [f"targeted {card['targeted']}"] if card["targeted"] else []
     return ", ".join([short_name(card), *extra])
 

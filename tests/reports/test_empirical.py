@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gambeson.reports.empirical import curves
+from gambeson.reports.empirical import attack_name, curves
 from gambeson.reports.series import Attacked, Images, Source
 
 
@@ -33,6 +33,26 @@ def test_an_attack_without_room_begins_the_curve_of_its_attack() -> None:
 
 def test_it_begins_both_curves_where_only_the_step_differs() -> None:
     assert eps_of(attacked(0.0, 0.0), attacked(0.1, 0.01), attacked(0.1, 0.05)) == [[0.0, 0.1], [0.0, 0.1]]
+
+
+def suite(eps: float, steps: float):
+    """A suite at one eps, two of whose members step by a share of it."""
+    step = {"step_size": steps * eps}
+    members = [{"name": "pgd_100", "attack": "pgd", "options": step},
+               {"name": "transfer", "attack": "transfer", "options": {"inner": "pgd", "of": step}}]  # fmt: skip
+    return attacked(eps, None, attack="strong", members=members)
+
+
+def test_the_members_of_a_suite_step_in_proportion_too() -> None:
+    assert eps_of(suite(0.1, 0.1), suite(0.2, 0.1)) == [[0.0, 0.1, 0.2]]
+    assert eps_of(suite(0.1, 0.1), suite(0.2, 0.2)) == [[0.0, 0.1], [0.0, 0.2]]
+    assert eps_of(suite(0.0, 0.1), suite(0.2, 0.1)) == [[0.0, 0.2]]
+
+
+def test_an_unusual_loss_is_part_of_the_name() -> None:
+    one, other = curves(Source("r", Path("r"), "run", attacked=[attacked(0.1, 0.01, loss=loss) for loss in
+                                                                ("cross_entropy", "margin")]))  # fmt: skip
+    assert (attack_name(one), attack_name(other)) == ("pgd-20", "pgd-20, margin")
 
 
 def test_it_stays_alone_where_no_attack_is_alike() -> None:

@@ -46,7 +46,7 @@ def _exhibit(dataset: str | None, norm: str, group: Sequence[Found], tint: dict[
     chart = Chart(
         title=f"Images that hold out against {norm} distance, {dataset or 'data not stated'}",
         x_label=f"{norm} distance (pixels in [0, 1])",
-        y_label="not fooled from within (fraction of all images)",
+        y_label="held out (fraction of all images)",
         lines=told_apart(lines),
     )
     columns = [
