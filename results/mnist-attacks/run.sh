@@ -19,7 +19,8 @@ model() { # where a run's weights are
 [ -f mnist-adversarial-0.3/header.json ] || gambeson train mnist-adversarial-0.3 --out mnist-adversarial-0.3 \
   --set train.epochs=20 --set method.steps=7 --set method.step_size=0.1
 # What transfers to the others: a plain network, trained independently of all of them.
-[ -f independent/header.json ] || gambeson train mnist-plain --out independent --set seed=1 --set name=independent
+[ -f independent/header.json ] || gambeson train mnist-plain --out independent --set seed=1 --set name=independent \
+  --set train.epochs=10
 transfer=independent/model.safetensors
 
 for what in "${@:-base}"; do
