@@ -67,11 +67,11 @@ def defaults(name: str) -> dict[str, Any]:
     return {one.name: one.default for one in keys}
 
 
-def check_targeted(name: str, options: Mapping[str, Any], targeted: bool) -> None:
-    """Refuse a target of an attack that cannot aim at one; options: all of them, of `complete`."""
+def check_aims_at(name: str) -> None:
+    """Refuse a target of an attack that cannot aim at one."""
     attacks = ATTACKS | NEAREST_ATTACKS
     able = [one for one in attacks if "targets" in inspect.signature(attacks[one]).parameters]
-    if targeted and name not in able:
+    if name not in able:
         raise UserError(f"{name} aims at no class: leave targeted out, or attack one of {', '.join(able)}")
 
 

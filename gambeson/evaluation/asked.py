@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from gambeson.attacks import ATTACKS, NEAREST_ATTACKS
-from gambeson.attacks.by_name import check_targeted, complete, defaults
+from gambeson.attacks.by_name import check_aims_at, complete, defaults
 from gambeson.attacks.steps import STEP_RULES
 from gambeson.errors import UserError
 from gambeson.evaluation.effort import Planned, members_of
@@ -100,7 +100,8 @@ def asked_for(
     if share != 1:
         raise UserError(f"share is {share}; that is of a suite's budget, and {attack} has its own options")
     plan = complete(attack, _usual(attack, options, target), norm=norm, eps=eps)
-    check_targeted(attack, plan, targeted is not None)
+    if targeted is not None:
+        check_aims_at(attack)
     first_step(
         logits, x, y, attack, plan, norm=norm, eps=eps, targeted=targeted, classes=classes, source=source
     )  # fmt: skip

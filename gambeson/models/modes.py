@@ -62,8 +62,8 @@ def frozen(model: Model) -> Iterator[Model]:
 def channels_last(model: Model, x: Tensor) -> Iterator[Model]:
     """Convolutions' weights in channels_last inside, where the model lives on a CPU and runs so; as they were after.
 
-    x: images (N, C, H, W), one is tried. An input gradient takes two thirds of the time then, and answers differ by
-    rounding. A callable that is not an nn.Module is left alone.
+    x: images (N, C, H, W), one is tried. Input gradients are faster then, and answers differ by rounding. A callable
+    that is not an nn.Module is left alone.
     """
     parameters = model.parameters() if isinstance(model, nn.Module) and device_of(model).type == "cpu" else ()
     found = [(p, p.data) for p in parameters if p.dim() == 4]
