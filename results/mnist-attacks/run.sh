@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # LeNet on MNIST under the strongest attacks: the models of ../mnist-lenet, and one trained adversarially here. Base models
 # on every 50th test image (200), smoothed classifiers on every 200th (50); SHARE of a suite's restarts and queries is
-# recorded, and printed in the report's rows. Every command resumes: run the script again after a stop.
+# recorded, and printed in the report's rows. Every command resumes: run the script again after a stop, or two side by side
+# on different MODELS.
 #   bash run.sh base smoothed objectives report
 set -euo pipefail
 cd "$(dirname "$0")"
 
 lenet=../mnist-lenet
 noisy="mnist-noisy-0.25 mnist-noisy-0.50 mnist-noisy-1.00 mnist-stability-0.25 mnist-stability-0.50 mnist-stability-1.00"
-base="mnist-plain $noisy mnist-adversarial-0.3"
+base=${MODELS:-mnist-plain $noisy mnist-adversarial-0.3}
 share=${SHARE:-0.02}
 
 model() { # where a run's weights are
