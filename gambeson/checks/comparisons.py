@@ -1,12 +1,14 @@
 """Attacks that a run has recorded, image by image against each other, on equal terms."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from gambeson.attacks import BLACK_BOX
 from gambeson.checks.check import Count
+from gambeson.of_eps import of_eps
 from gambeson.records import Run
 
 Line = dict[str, Any]
@@ -52,7 +54,8 @@ def growing_eps(run: Run) -> tuple[Count, ...]:
     for evaluation in run.evaluations("attacked"):
         settings, records = evaluation["settings"], run.records(evaluation["id"])
         if settings["eps"] and len(records) == evaluation["examples"]:
-            same = str((_without_eps(settings, settings["eps"]), evaluation["data"]))
+            others = {name: value for name, value in of_eps(settings, settings["eps"]).items() if name != "eps"}
+            same = json.dumps([others, evaluation["data"]], sort_keys=True)
             groups.setdefault(same, {})[settings["eps"]] = _fell(settings, records)
     counts = []
     for at in groups.values():
@@ -77,16 +80,6 @@ def rounded(run: Run) -> tuple[Count, ...]:
             where = f"{settings['attack']}, {settings['norm']} eps {settings['eps']:.4g}"
             counts.append(Count(bad, len(fell), len(known), where))
     return tuple(counts)
-
-
-def _without_eps(settings: Any, eps: float) -> Any:
-    """The same for all eps, in one order; a step size as a share of eps, wherever it is."""
-    if isinstance(settings, Mapping):
-        each = {name: value for name, value in settings.items() if name != "eps"}
-        if isinstance(each.get("step_size"), float):
-            each["step_size"] = f"{each['step_size'] / eps:.6g}"
-        return sorted((name, _without_eps(value, eps)) for name, value in each.items())
-    return [_without_eps(each, eps) for each in settings] if isinstance(settings, list | tuple) else str(settings)
 
 
 def _against(run: Run, weaker: Callable[[_Broken], bool], stronger: Callable[[_Broken], bool]) -> tuple[Count, ...]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gambeson.of_eps import STEP, of_eps
 from gambeson.reports.series import Attacked, Images, Source
 from gambeson.reports.shares import Share
 
-STEP = "step_size / eps"
 SEVERAL_LOSSES = ("fgsm", "pgd", "apgd")  # attacks that are run on one or another, the cross-entropy unless said
 
 
@@ -69,7 +69,7 @@ def card(attacked: Attacked, step: bool = True) -> dict[str, Any]:
     curve.
     """
     eps = attacked.settings["eps"]
-    settings = _of_eps(attacked.settings, eps if step else 0)
+    settings = of_eps(attacked.settings, eps if step else 0)
     for place in ("options", "of"):  # an attack's own, and those of what it runs
         settings |= {name if name not in settings else f"{name} ({place})": value
                      for name, value in (settings.pop(place, None) or {}).items()}  # fmt: skip
@@ -78,21 +78,6 @@ def card(attacked: Attacked, step: bool = True) -> dict[str, Any]:
         settings[f"member {member['name']}"] = f"{member['attack']} ({told})"
     kept = {name: value for name, value in settings.items() if name not in ("eps", STEP)}
     return {**kept, STEP: settings.get(STEP)}
-
-
-def _of_eps(settings: Mapping[str, Any], eps: float) -> dict[str, Any]:
-    """The settings of an attack, and of those that it runs; without step sizes where there is no room for a step."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name in ("options", "of") and value:
-            found[name] = _of_eps(value, eps)
-        elif name == "members":
-            found[name] = [{**member, "options": _of_eps(member["options"], eps)} for member in value or ()]
-        elif name == "step_size":
-            found[STEP] = float(f"{value / eps:.6g}") if eps and value is not None else None
-        else:
-            found[name] = value
-    return found
 
 
 def card_key(curve: Curve) -> str:
