@@ -108,7 +108,7 @@ def rate(task: Task, steps: int, rounds: int) -> dict[str, Any]:
         "bare": partial(bare, task, steps),
         "pgd": partial(ours, task, steps, early_stop=False),
     }
-    sides = {**plain, **{f"{name}, laid out": partial(laid_out, side, task) for name, side in plain.items()}}
+    sides = plain | {f"{name}, laid out": partial(laid_out, side, task) for name, side in plain.items()}
     spent: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(rounds + 1):
         for name, side in sides.items():
