@@ -74,10 +74,16 @@ def card(attacked: Attacked, step: bool = True) -> dict[str, Any]:
         settings |= {name if name not in settings else f"{name} ({place})": value
                      for name, value in (settings.pop(place, None) or {}).items()}  # fmt: skip
     for member in settings.pop("members", None) or ():
-        told = ", ".join(f"{name} {value}" for name, value in member["options"].items())
-        settings[f"member {member['name']}"] = f"{member['attack']} ({told})"
+        settings[f"member {member['name']}"] = f"{member['attack']} ({_told(member['options'])})"
     kept = {name: value for name, value in settings.items() if name not in ("eps", STEP)}
     return {**kept, STEP: settings.get(STEP)}
+
+
+def _told(options: Mapping[str, Any]) -> str:
+    """In words; an inner attack with its own options, which are `of` it."""
+    each = {name: value for name, value in options.items() if name != "of"}
+    inner = {"inner": f"{each['inner']} ({_told(options['of'])})"} if "of" in options else {}
+    return ", ".join(f"{name} {value}" for name, value in (each | inner).items())
 
 
 def card_key(curve: Curve) -> str:
