@@ -3,12 +3,11 @@
     python benchmarks/published_suite.py results/mnist-lenet/mnist-plain:linf:0.1 --out results/mnist-attacks
 
 Needs the package `autoattack` (github.com/fra31/auto-attack). Both attack the same images of the same model; what each
-returns is judged anew, in float32.
+returns is judged anew, in float32. Tasks that OUT/autoattack.json has are not run again.
 """
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,6 +17,7 @@ from _written import markdown, origin
 
 from gambeson import data
 from gambeson.evaluation import attacked
+from gambeson.jsonl import write_json
 from gambeson.models import load
 from gambeson.records import Run
 
@@ -58,31 +58,27 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=200)
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
-    results = []
+    path = chosen.out / "autoattack.json"
+    results = json.loads(path.read_text())["results"] if path.exists() else []
+    chosen.out.mkdir(parents=True, exist_ok=True)
     for text in chosen.tasks:
-        path, norm, eps = text.rsplit(":", 2)
-        results.append(compare(path, norm, float(eps), chosen.every, chosen.batch))
-        print(json.dumps({name: value for name, value in results[-1].items() if name != "images"}), file=sys.stderr)
-    head = (
-        "run",
-        "norm",
-        "eps",
-        "images",
-        "robust, AutoAttack",
-        "robust, standard",
-        "images that differ",
-        "s",
-        "s, ours",
-    )
-    lines: list[tuple[Any, ...]] = [head]
+        run, norm, eps = text.rsplit(":", 2)
+        if not any((one["run"], one["norm"], one["eps"]) == (Path(run).name, norm, float(eps)) for one in results):
+            results.append(compare(run, norm, float(eps), chosen.every, chosen.batch))
+            write_json(path, {**origin(), "results": results})
+    (chosen.out / "autoattack.md").write_text(markdown(table(results)))
+    print(markdown(table(results)))
+
+
+def table(results: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    lines: list[tuple[Any, ...]] = [
+        ("run", "norm", "eps", "images", "robust, AutoAttack", "robust, standard", "images that differ", "s", "s, ours")
+    ]
     for one in results:
         spent = one["seconds"]
         lines.append((one["run"], one["norm"], f"{one['eps']:.4g}", len(one["images"]), f"{one['theirs']:.3f}",
                       f"{one['ours']:.3f}", one["differ"], spent["theirs"], spent["ours"]))  # fmt: skip
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / "autoattack.json").write_text(json.dumps({**origin(), "results": results}) + "\n")
-    (chosen.out / "autoattack.md").write_text(markdown(lines))
-    print(markdown(lines))
+    return lines
 
 
 if __name__ == "__main__":
