@@ -41,8 +41,8 @@ def not_run(name: str, needs: str) -> Check:
 def counted(
     name: str, counts: Sequence[Count], *, needs: str, meaning: str, next_step: str, among: str = "images"
 ) -> Check:
-    """The worst verdict on any count decides; those of fewer than 200 images, or of none that could show the sign, have
-    none.
+    """The worst verdict on any count decides. Those of fewer than 200 images have none, nor have those that would pass
+    even if every image that could show the sign did.
 
     needs: what is recorded for it; among, meaning: what can show it and what it shows, of a sentence.
     """
@@ -51,10 +51,12 @@ def counted(
     enough = [count for count in counts if count.images >= IMAGES]
     if not enough:
         return not_run(name, f"{IMAGES} images and has {max(count.images for count in counts)}")
-    able = [count for count in enough if count.able]
-    if not able:
-        return not_run(name, f"{among}, and there were none ({enough[0].where}): perhaps at a smaller eps")
-    judged = [(_verdict(name, count, len(able)), count, limit(name, count.able, len(able))) for count in able]
+    told = [count for count in enough if count.able > limit(name, count.able, len(enough))]
+    if not told:
+        most = max(enough, key=lambda count: count.able)
+        needs = f"more {among} than {most.able}" if most.able else f"{among}, and there were none"
+        return not_run(name, f"{needs} ({most.where})")
+    judged = [(_verdict(name, count, len(told)), count, limit(name, count.able, len(told))) for count in told]
     verdict, worst, most = max(
         judged, key=lambda one: (_SEVERITY.index(one[0]), one[1].bad - one[2], one[1].bad / one[1].able)
     )

@@ -20,13 +20,18 @@ def _held(record: Line) -> bool:
     return record["after_steps"] is None and record["after_restarts"] is None and record["black_box"] != "clean"
 
 
+def _slopes(record: Line) -> bool:
+    return not record["unavailable"]
+
+
 def _held_all(record: Line) -> bool:
     return _held(record) and not record["one_step"]
 
 
 class Sign(NamedTuple):
     """shows: whether an image does; None where it cannot be told. able: whether it could; among: what such images are.
-    meaning, next_step: see `counted`. looked: of the budget, what must not be less than `LEAST`.
+    meaning, next_step: see `counted`. looked: of the budget, what must not be less than `LEAST`. lacking: what a model
+    does not have whose images cannot be told.
     """
 
     shows: Callable[[Line, Line], bool | None]
@@ -35,6 +40,7 @@ class Sign(NamedTuple):
     able: Callable[[Line], bool] = _everyone
     among: str = "images"
     looked: tuple[str, ...] = ()
+    lacking: str = "a gradient, which this model does not have"
 
 
 def _weaker(by_eps: list[bool]) -> bool:
@@ -50,7 +56,7 @@ def _late(record: Line, of: str, most: int) -> bool | None:
 
 
 _HELD_OUT = "images that held out"
-_LACKS = "a gradient, or (`--noise`) a smoothed classifier: what this model does not have"
+_SLOPES = "images with a gradient"
 _UNMASK = "Gradients are masked: quote the worst case over attacks (--preset strong), and find what hides them."
 SIGNS = {
     "one_step_not_better": Sign(
@@ -103,13 +109,15 @@ SIGNS = {
         lambda record, _: record["silent"],
         "fell on an attack's way and not at its end",
         "The loss leads away from success: another loss; return the worst point, not the last (ours do).",
+        _slopes,
+        _SLOPES,
     ),
     "optimisation_complete": Sign(
         lambda record, _: None if record["incomplete"] is None else record["incomplete"] > INCOMPLETE,
         f"still gained more than {INCOMPLETE:.0%} of their loss in the last ten steps",
         "The attack stops too early: more steps.",
-        _held,
-        _HELD_OUT,
+        lambda record: _held(record) and _slopes(record),
+        "images with a gradient that held out",
     ),
     "attacks_transfer": Sign(
         lambda record, settings: None if record["fooled_again"] is None else not record["fooled_again"],
@@ -117,17 +125,22 @@ SIGNS = {
         "What is attacked is not what answers: more draws inside the attack (--attack-draws).",
         lambda record: record["fooled"],
         "points that fool the draws that were attacked",
+        lacking="a smoothed classifier (`--noise`) with a gradient",
     ),
     "steps_converged": Sign(
         lambda record, settings: _late(record, "after_steps", settings["budget"]["steps"]),
         "fall only when the steps are doubled",
         "More steps: the accuracy under attack still falls.",
+        _slopes,
+        _SLOPES,
         looked=("steps",),
     ),
     "restarts_converged": Sign(
         lambda record, settings: _late(record, "after_restarts", settings["budget"]["restarts"]),
         "fall only when the restarts are doubled",
         "More restarts: the accuracy under attack still falls.",
+        _slopes,
+        _SLOPES,
         looked=("restarts",),
     ),
     "survives_rounding": Sign(
@@ -135,7 +148,7 @@ SIGNS = {
         "are adversarial no more once they are saved as 8-bit images",
         "Attack points that images can have: report the success after rounding.",
         lambda record: record["fooled_rounded"] is not None,
-        "adversarial images",
+        "adversarial points of largest loss",
     ),
 }
 
@@ -153,7 +166,7 @@ def diagnosed(run: Run, name: str, more: tuple[Count, ...] = ()) -> Check:
         elif few:
             needs = f"a diagnosis with at least {' and '.join(few)}"
         elif not shown:
-            needs = _LACKS
+            needs = sign.lacking
         else:
             able = [found for found, can in shown if can]
             where = f"{settings['norm']} eps {settings['eps']:.4g}" + (

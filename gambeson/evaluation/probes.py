@@ -131,15 +131,13 @@ def _with_gradients(
     largest = pgd(logits, x, y, steps=budget.restart_steps, early_stop=False, **given)
     with torch.no_grad():  # the first point that fools lies at the boundary, and little moves it back
         saved = fooled(logits((largest.x_adv * _LEVELS).round() / _LEVELS), y)
+        able = largest.success & ~fooled(logits(x), y)  # some were wrong as they are
     flat = local_linearity(logits, x, y, restarts=budget.linearity_restarts, steps=budget.linearity_steps, **given)
     columns: dict[str, list[Any]] = {
         "one_step": one.success.tolist(),
         "after_steps": _counts(after),
         "after_restarts": _counts(starts),
-        "fooled_rounded": [
-            fell if able else None
-            for fell, able in zip(saved.tolist(), (largest.success & (after != 0)).tolist(), strict=True)
-        ],
+        "fooled_rounded": [fell if told else None for fell, told in zip(saved.tolist(), able.tolist(), strict=True)],
         "by_eps": torch.stack(by_eps, 1).tolist(),
         "gamma": flat.gamma.tolist(),
         "loss": flat.loss.tolist(),

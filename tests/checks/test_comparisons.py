@@ -224,7 +224,7 @@ def test_images_that_fool_no_more_once_they_are_saved_are_counted(run: Run, lost
     attacked(run, on, set(range(250)), images=lost, start=250 - lost, predict_rounded=1)
     found = check(run, "survives_rounding")
     assert (found.verdict, found.value) == (verdict, lost)
-    assert f"{lost} of {100 + lost} adversarial images" in found.meaning
+    assert f"{lost} of {100 + lost} adversarial points of largest loss" in found.meaning
 
 
 def test_an_attack_that_ends_at_the_boundary_may_end_between_two_images(run: Run) -> None:

@@ -149,6 +149,25 @@ def test_a_handful_voids_nothing_and_none_say_nothing() -> None:
     assert (verdict, "there were none (count 0)" in meaning) == ("not_run", True)
 
 
+def test_so_few_that_nothing_could_be_doubted_say_nothing() -> None:
+    """One of one that falls is no doubt where 1 % may, two of two are."""
+    assert [judged((bad, able, 200))[0] for bad, able in ((0, 1), (1, 1), (0, 2))] == ["not_run", "not_run", "pass"]
+    assert "more images than 1 (count 0)" in judged((0, 1, 200))[1]
+
+
+def test_images_without_a_gradient_say_nothing_of_what_follows_it(run: Run) -> None:
+    diagnosed(run, {"unavailable": True}, all_alike=True)
+    found = verdicts(run)
+    follow = ("no_silent_success", "optimisation_complete", "steps_converged", "restarts_converged")
+    assert [found[name] for name in ("gradients_available", *follow)] == ["fail", *["not_run"] * 4]
+
+
+def test_who_asks_for_votes_without_noise_is_told(run: Run) -> None:
+    diagnosed(run)
+    [check] = [one for one in run_checks(run) if one.check == "attacks_transfer"]
+    assert (check.verdict, "a smoothed classifier (`--noise`)" in check.meaning) == ("not_run", True)
+
+
 @pytest.mark.parametrize(("after", "budget", "late"), [(1, 1, False), (3, 5, False), (4, 5, True), (10, 20, False)])
 def test_what_falls_when_a_budget_is_doubled(after: int, budget: int, late: bool) -> None:
     """Five are three doubled, as far as they go; one is nothing doubled."""
@@ -172,7 +191,7 @@ def test_a_model_without_gradients_has_points_of_none(run: Run) -> None:
     fields = ("gamma", "loss", "fooled", "fooled_again", "fooled_rounded")
     diagnosed(run, dict.fromkeys((*needs, *fields)), images=200, all_alike=True)
     [check] = [one for one in run_checks(run) if one.check == "survives_rounding"]
-    assert (check.verdict, "what this model does not have" in check.meaning) == ("not_run", True)
+    assert (check.verdict, "a gradient, which this model does not have" in check.meaning) == ("not_run", True)
 
 
 def test_accuracy_has_converged_where_half_a_point_changes_as_far_as_so_many_images_can_tell() -> None:

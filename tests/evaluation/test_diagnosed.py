@@ -62,6 +62,13 @@ def test_a_diagnosis_is_resumed(trained, without_seconds, options) -> None:
     assert without_seconds(begin().records({record["index"] for record in whole[:10]})) == whole[10:]
 
 
+def test_images_that_fall_at_the_random_start_are_saved_too(trained) -> None:
+    records = list(diagnosed(trained.model, trained.data.every(1, 40), eps=0.9, budget=QUICK))
+    at_once = [record for record in records if record["correct"] and record["after_steps"] == 0 and record["fooled"]]
+    assert at_once
+    assert all(record["fooled_rounded"] is not None for record in at_once)
+
+
 def test_fields_are_those_of_the_attacks(trained, records) -> None:
     x, y = trained.data.pixels(), trained.data.labels
     keys, ball = [key(0, "diagnose", index) for index in trained.data.indices.tolist()], Ball("linf", EPS)
@@ -85,7 +92,7 @@ def test_fields_are_those_of_the_attacks(trained, records) -> None:
     assert not any("fooled_again" in record for record in records)
     saved = [record["fooled_rounded"] for record in records]
     assert [each is not None for each in saved] == [
-        record["fooled"] and record["after_steps"] != 0 for record in records
+        record["fooled"] and record["correct"] for record in records
     ]
     assert 0 < sum(white.tolist()) < len(white)  # both kinds are looked at
 
