@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from gambeson.errors import UserError
+from gambeson.jsonl import replace
 
 NAMES = ("x", "x_adv", "indices")
 
@@ -31,7 +32,4 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 def write(path: Path, images: Mapping[str, np.ndarray]) -> None:
     """Whole or not at all."""
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(save(dict(images)))
-    temporary.replace(path)
+    replace(path, save(dict(images)))

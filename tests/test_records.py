@@ -338,6 +338,21 @@ def test_json_files_are_whole_or_as_before(run: Run) -> None:
     assert read_json(path) == run.cost() == {"a": 1}
 
 
+def test_a_full_disk_leaves_no_part_of_a_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = run.path / "cost.json"
+    write_json(path, {"a": 1})
+
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gambeson.jsonl.os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        write_json(path, {"a": 2})
+    assert raised.value.filename == str(path)
+    assert read_json(path) == {"a": 1}
+    assert not list(run.path.glob("*.tmp"))
+
+
 FULL = """
 import resource, sys
 from pathlib import Path

@@ -53,9 +53,9 @@ def counted(
         return not_run(name, f"{IMAGES} images and has {max(count.images for count in counts)}")
     told = [count for count in enough if count.able > limit(name, count.able, len(enough))]
     if not told:
-        most = max(enough, key=lambda count: count.able)
-        needs = f"more {among} than {most.able}" if most.able else f"{among}, and there were none"
-        return not_run(name, f"{needs} ({most.where})")
+        best = max(enough, key=lambda count: count.able)
+        needs = f"more {among} than {best.able}" if best.able else f"{among}, and there were none"
+        return not_run(name, f"{needs} ({best.where})")
     judged = [(_verdict(name, count, len(told)), count, limit(name, count.able, len(told))) for count in told]
     verdict, worst, most = max(
         judged, key=lambda one: (_SEVERITY.index(one[0]), one[1].bad - one[2], one[1].bad / one[1].able)

@@ -63,14 +63,16 @@ def attack(
     ] = None,
     targeted: Annotated[str | None, typer.Option(help="random or least_likely: success = that class.")] = None,
     noise: Annotated[str | None, typer.Option(help="Attack the smoothed classifier: gaussian:0.5")] = None,
-    attack_draws: Annotated[int, typer.Option(help="Noise draws inside the attack.")] = 16,
+    attack_draws: Annotated[int | None, typer.Option(help="Noise draws inside the attack (default: 16).")] = None,
     order: Annotated[
         str, typer.Option(help="log_of_mean, or mean_of_log: the wrong objective, to compare.")
     ] = "log_of_mean",
     redraw: Annotated[bool, typer.Option(help="New noise at every step of the attack.")] = False,
     gradient: Annotated[str, typer.Option(help="autograd, or stein: estimated from scores.")] = "autograd",
-    predict_draws: Annotated[int, typer.Option(help="Noise draws of the final prediction.")] = 1000,
-    predict_alpha: Annotated[float, typer.Option(help="Its error probability; it abstains otherwise.")] = 0.001,
+    predict_draws: Annotated[int | None, typer.Option(help="Noise draws of the final vote (default: 1000).")] = None,
+    predict_alpha: Annotated[
+        float | None, typer.Option(help="Its error probability; it abstains otherwise (default: 0.001).")
+    ] = None,
     keep: Annotated[int | None, typer.Option(help="Adversarial images to keep, the first.")] = 1000,
     data: Data = None, data_dir: DataDir = None, split: Split = "test", every: Every = 1, limit: Limit = None,
     out: Out = None, factory: Factory = None, weights: Weights = None, mean: Mean = None, std: Std = None,
@@ -97,7 +99,7 @@ def attack(
     nearest = name in NEAREST_ATTACKS
     if nearest and eps is not None:
         raise UserError(f"--eps is {eps}; {name} looks for the smallest perturbation: leave it out")
-    radii: list[float | None] = [None] if nearest else [*numbers(eps or "0.1", "--eps")]
+    radii: list[float | None] = [None] if nearest else [*numbers("0.1" if eps is None else eps, "--eps")]
     norm = norm or (own_norm(name) if nearest else "linf")
     listed = {"steps": steps, "step_size": step_size, "step_rule": step_rule, "loss": loss, "restarts": restarts}
     listed |= {"random_start": random_start, "early_stop": early_stop}
@@ -107,25 +109,24 @@ def attack(
     if transfer is None and name == "strong":
         typer.echo("strong without transfer: --transfer RUN, a model or train adds it", err=True)
     source = None if transfer is None else other_model(found, transfer, data_dir)
+    draws = _draws(noise, attack_draws=attack_draws, predict_draws=predict_draws, predict_alpha=predict_alpha)
     kept = [Adversarial(found.run.path, keep) for _ in radii]
 
     def planned(form: "Form | None") -> "list[Evaluation]":
         return [
             attacked(
                 found.model, found.data, eps=radius, norm=norm, attack=name, targeted=targeted, noise=noise,  # type: ignore[arg-type]
-                attack_draws=attack_draws, order=order, redraw=redraw, gradient=gradient, predict_draws=predict_draws,
-                predict_alpha=predict_alpha, source=source, share=share, seed=seed, form=form, keep=images.add,
-                batch=None if noise else batch,
-                **options,
+                order=order, redraw=redraw, gradient=gradient, source=source, share=share, seed=seed, form=form,
+                keep=images.add, batch=None if noise else batch, **draws, **options,
             )
             for radius, images in zip(radii, kept, strict=True)
         ]  # fmt: skip
 
     if noise:
-        predict_budget(predict_draws, predict_alpha)
+        predict_budget(draws["predict_draws"], draws["predict_alpha"])
         smoothed = unserved(found.model, found.data, noise=noise)
         asked = wishes(dtype, memory, batch, threads, compiled)
-        ahead = len(found.data) * smoothed.draws(predict_draws) * len(radii)
+        ahead = len(found.data) * smoothed.draws(draws["predict_draws"]) * len(radii)
         plans = fitting(found.run, form_for(found, asked, smoothed.noise, ahead), planned)
     else:
         given = {"--dtype": dtype != "auto", "--memory": memory is not None, "--compile": compiled is not None}
@@ -135,6 +136,9 @@ def attack(
             )
         plans = planned(None)
     natural(found)
+    if _blind(plans[0].settings):
+        ran = ", ".join(member["name"] for member in plans[0].settings["members"])
+        typer.echo(f"the model has no gradient: of {name} only {ran} can run", err=True)
     tell_effort(found, plans)
     for radius, images, evaluation in zip(radii, kept, plans, strict=True):
         title = f"{name} {norm}" + ("" if radius is None else f" eps {radius:.4g}")
@@ -154,6 +158,24 @@ def _which(attack: str | None, preset: str | None) -> str:
     if preset is not None and preset not in PRESETS:
         raise UserError(f"--preset is {preset!r}; {nearest_name(preset, PRESETS)}")
     return preset or attack or "pgd"
+
+
+def _draws(noise: str | None, **given: Any) -> dict[str, Any]:
+    """What is said of draws, with what is usual; without noise nothing is drawn."""
+    if noise is None and (
+        said := ", ".join(f"--{name.replace('_', '-')}" for name in given if given[name] is not None)
+    ):
+        raise UserError(f"without --noise nothing is drawn: leave {said} out")
+    usual = {"attack_draws": 16, "predict_draws": 1_000, "predict_alpha": 0.001}
+    return {name: usual[name] if value is None else value for name, value in given.items()}
+
+
+def _blind(settings: dict[str, Any]) -> bool:
+    """Whether a suite was left with attacks that need no gradient."""
+    from gambeson.attacks import BLACK_BOX
+
+    members = settings.get("members") or ()
+    return bool(members) and all(member["attack"] in BLACK_BOX for member in members)
 
 
 def _set(settings: list[str]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def check(
     ] = None,
     norm: Annotated[str | None, typer.Option(help="linf, l2 or l1 (default: the first attack's, or linf).")] = None,
     noise: Annotated[str | None, typer.Option(help="Of the smoothed classifier: gaussian:0.5")] = None,
-    attack_draws: Annotated[int, typer.Option(help="Noise draws inside the attacks.")] = 16,
+    attack_draws: Annotated[int | None, typer.Option(help="Noise draws inside the attacks (default: 16).")] = None,
     steps: Annotated[int, typer.Option(help="Of the longest attack.")] = 1_000,
     restarts: Annotated[int, typer.Option(help="Random starts.")] = 20,
     queries: Annotated[int, typer.Option(help="Of each attack without gradients.")] = 1_000,
@@ -73,9 +73,11 @@ def check(
     from gambeson.evaluation.smoothing import unserved
     from gambeson.models.layers import Normalize
 
-    given = {"--eps": eps, "--norm": norm, "--noise": noise, "--transfer": transfer}
+    given = {"--eps": eps, "--norm": norm, "--noise": noise, "--transfer": transfer, "--attack-draws": attack_draws}
     if not measure and (useless := ", ".join(name for name, value in given.items() if value is not None)):
         raise UserError(f"--no-measure attacks nothing: leave {useless} out")
+    if attack_draws is not None and noise is None:
+        raise UserError(f"--attack-draws is {attack_draws}; that is about a smoothed classifier: give --noise")
     if fail_on not in ("fail", "doubt"):
         raise UserError(f"--fail-on is {fail_on!r}; it must be fail or doubt")
     found = opened(target, data, data_dir, split, every, limit, out, factory, weights, mean, std, device, threads)
@@ -86,13 +88,14 @@ def check(
         raise RunError(f"{found.run.path}: the check model_contract fails: {wrong}") from None
     if measure:
         ball = _ball(found, norm, None if eps is None else numbers(eps, "--eps"), noise)
+        draws = 16 if attack_draws is None else attack_draws
         budget = Budget(steps=steps, restarts=restarts, queries=queries, noise_draws=noise_draws)
         source = None if transfer is None else other_model(found, transfer, data_dir)
 
         def planned(form: "Form | None") -> "list[Evaluation]":
             return [
                 diagnosed(
-                    found.model, found.data, norm=ball[0], eps=ball[1], noise=noise, attack_draws=attack_draws,  # type: ignore[arg-type]
+                    found.model, found.data, norm=ball[0], eps=ball[1], noise=noise, attack_draws=draws,  # type: ignore[arg-type]
                     source=source, budget=budget, seed=seed, form=form, batch=None if noise else batch,
                 )
             ]  # fmt: skip
@@ -114,8 +117,8 @@ def check(
         if verdict.verdict in ("doubt", "fail"):
             typer.echo(f"         next: {verdict.next_step}")
     bad = {"fail"} if fail_on == "fail" else {"fail", "doubt"}
-    if any(verdict.verdict in bad for verdict in verdicts):
-        raise RunError(f"{found.run.path}: a check did not pass")
+    if failed := [verdict.check for verdict in verdicts if verdict.verdict in bad]:
+        raise RunError(f"{found.run.path}: {', '.join(failed)} did not pass")
 
 
 def _ball(found: "Target", norm: str | None, eps: list[float] | None, noise: str | None) -> tuple[str, float]:

@@ -27,7 +27,8 @@ def progress(title: str, total: int, unit: str = "images", done: int = 0, draws:
         told = [f"{amount / seconds:,.0f} {name}/s" for name, amount in amounts.items()]
         if completed > done:
             rate = (completed - done) / seconds
-            told = [f"{rate:,.1f} {unit}/s", *told, f"{_time((total - completed) / rate)} left"]
+            pace = f"{rate:,.1f} {unit}/s" if rate >= 0.1 else f"{60 * rate:,.1f} {unit}/min"
+            told = [pace, *told, f"{_time((total - completed) / rate)} left"]
         elif draws is not None and 0 < amounts.get("draws", 0) < draws:
             told.append(f"about {_time(seconds * (draws / amounts['draws'] - 1))} left")
         show(completed, ", ".join([*told, *([note] if note else [])]))

@@ -154,7 +154,9 @@ def numbers(text: str, what: str) -> list[float]:
     try:
         return [float(Fraction(word.strip())) for word in text.split(",")]
     except (ValueError, ZeroDivisionError, OverflowError):
-        raise UserError(f"{what} is {text!r}; give numbers separated by commas, for example 0,2/255,0.1") from None
+        raise UserError(
+            f"{what} is {text!r}; give finite numbers separated by commas, for example 0,2/255,0.1"
+        ) from None
 
 
 def held_out(run: Run) -> dict[str, int]:

@@ -55,12 +55,23 @@ class Asked:
         return {name: listed[name] for name in names} | {"step_rule_settings": STEP_RULES.get(rule, {})}
 
 
-def check_ball(attack: str, norm: Norm, eps: float | None) -> None:
+def check_ball(attack: str, norm: Norm, eps: float | None, pixels: int) -> None:
+    """pixels: values of an image."""
     if (attack in NEAREST_ATTACKS) != (eps is None):
         why = "looks for the smallest perturbation: leave eps out" if eps is not None else "needs eps"
         raise UserError(f"eps is {eps}; {attack} {why}")
-    if norm == "linf" and Ball(norm, eps or 0.0).eps > 1:
-        raise UserError(f"eps is {eps}; in linf, 1 reaches every image there is (write 8/255, not 8)")
+    if eps is not None:
+        check_reach(Ball(norm, eps), pixels)
+
+
+def check_reach(ball: Ball, pixels: int) -> None:
+    """Refuse a ball that is larger than all images together: eps is in other units then."""
+    farthest = {"linf": 1.0, "l2": pixels**0.5, "l1": float(pixels)}[ball.norm]
+    if ball.eps > farthest:
+        raise UserError(
+            f"eps is {ball.eps:.6g}; in {ball.norm}, {farthest:.6g} reaches every image there is: eps is in [0, 1] "
+            "pixel units (write 8/255, not 8)"
+        )
 
 
 def check_draws(attack: str, options: Mapping[str, Any], noise: str | None, **law: Any) -> None:

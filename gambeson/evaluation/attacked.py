@@ -78,7 +78,7 @@ def attacked(
     data = examples(data)
     check_batch(batch)
     batch = batch or (250 if noise is None and attack not in PRESETS else 50)  # what a kill loses: suites take long
-    check_ball(attack, norm, eps)
+    check_ball(attack, norm, eps, data.images.shape[1:].numel())
     classes, flags = inspect(model, data)
     law: dict[str, Any] = {"order": order, "redraw": redraw, "gradient": gradient}
     check_draws(attack, options, noise, **law)

@@ -7,6 +7,7 @@ import torch
 
 from gambeson.data import Dataset, Pairs, examples
 from gambeson.errors import UserError
+from gambeson.evaluation.asked import check_reach
 from gambeson.evaluation.effort import Effort, seconds
 from gambeson.evaluation.one_attack import check_source, named
 from gambeson.evaluation.plan import Evaluation, check_batch, inspect
@@ -55,8 +56,9 @@ def diagnosed(
     check_batch(batch)
     batch = batch or 100  # what a kill loses, against what small calls cost
     ball = Ball(norm, eps)
-    if not 0 < eps <= (1 if norm == "linf" else torch.inf):
-        raise UserError(f"eps is {eps}; it must be > 0" + (" and at most 1 in linf" if norm == "linf" else ""))
+    if eps == 0:
+        raise UserError("eps is 0; a diagnosis needs a ball, eps > 0")
+    check_reach(ball, data.images.shape[1:].numel())
     classes, flags = inspect(model, data)
     check_source(source, model, data)
     target = target_of(

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gambeson.errors import UserError
+from gambeson.errors import UserError, first_line
 from gambeson.types import Images, Logits
 
 Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
@@ -18,7 +18,8 @@ Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 class BlackBox(nn.Module):
     """Images (N, C, H, W) in [0, 1] -> scores (N, K), by asking `answer` with a float32 array; it has no gradient.
 
-    answer    gives scores (N, K), logits or log-probabilities, or nothing but classes (N,), integers.
+    answer    gives scores (N, K), logits or log-probabilities, or nothing but classes (N,), integers: an array, or a
+              tensor on the CPU.
     identity  says which model this is: records of another one are refused. A version, a hash of its file.
     classes   how many, where `answer` gives classes: the class scores 1 and the others -1, so that attacks that need
               no more (boundary, random_noise, transfer) work as on scores.
@@ -44,7 +45,15 @@ class BlackBox(nn.Module):
 
     @torch.compiler.disable
     def forward(self, x: Images) -> Logits:
-        found = np.asarray(self.answer(x.detach().float().cpu().numpy()))
+        images = x.detach().float().cpu().numpy()
+        try:
+            with torch.no_grad():
+                found = np.asarray(self.answer(images))
+        except (TypeError, AttributeError) as error:
+            raise UserError(
+                f"the black box fails on a NumPy array {images.shape}, float32 ({first_line(error)}); it is asked with "
+                "arrays: torch.as_tensor(images) makes a tensor"
+            ) from error
         if found.ndim == 1 and np.issubdtype(found.dtype, np.integer):
             return self._from_classes(torch.from_numpy(found.astype(np.int64))).to(x.device)
         return torch.from_numpy(np.ascontiguousarray(found, dtype=np.float32)).to(x.device)

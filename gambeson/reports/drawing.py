@@ -85,7 +85,7 @@ def _draw_line(axes: Axes, line: Line, place: int) -> None:
     if line.shape == "steps":
         axes.step(line.x, line.y, where="pre", **style)
     elif line.shape == "points":
-        axes.plot(line.x, line.y, marker=MARKERS[place % len(MARKERS)], markersize=4.5, **style)
+        axes.plot(line.x, line.y, marker=MARKERS[place % len(MARKERS)], markersize=4.5, clip_on=False, **style)
     elif line.shape == "markers":
         marker = MARKERS[place % len(MARKERS)]
         axes.plot(line.x, line.y, marker, color=colour, markersize=6, zorder=3, clip_on=False, label=style["label"])

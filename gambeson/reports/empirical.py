@@ -13,6 +13,8 @@ from gambeson.reports.shares import Share
 
 SEVERAL_LOSSES = ("fgsm", "pgd", "apgd")  # attacks that are run on one or another, the cross-entropy unless said
 
+GRADIENTS_FIRST = ("weak", "paper")  # suites that never run without; the others have apgd_ce then
+
 
 @dataclass(frozen=True, eq=False)
 class Point:
@@ -73,7 +75,9 @@ def card(attacked: Attacked, step: bool = True) -> dict[str, Any]:
     for place in ("options", "of"):  # an attack's own, and those of what it runs
         settings |= {name if name not in settings else f"{name} ({place})": value
                      for name, value in (settings.pop(place, None) or {}).items()}  # fmt: skip
-    for member in settings.pop("members", None) or ():
+    members = settings.pop("members", None) or ()
+    settings |= {"members": ", ".join(member["name"] for member in members)} if members else {}
+    for member in members:
         settings[f"member {member['name']}"] = f"{member['attack']} ({_told(member['options'])})"
     kept = {name: value for name, value in settings.items() if name not in ("eps", STEP)}
     return {**kept, STEP: settings.get(STEP)}
@@ -99,23 +103,32 @@ def numbered(sources: Sequence[Source]) -> dict[str, str]:
 def attack_name(curve: Curve) -> str:
     """The attack and its number of steps, and what else tells it from the usual: a loss, several restarts, a target."""
     card = curve.card
-    loss = card.get("loss") if card["attack"] in SEVERAL_LOSSES else None
+    loss = card.get("loss") if card["attack"] in SEVERAL_LOSSES and card.get("order") != "mean_of_log" else None
     extra = [] if loss in (None, "cross_entropy") else [loss.replace("_", " ")]
+    extra += ["mean of the log"] if card.get("order") == "mean_of_log" else []
+    extra += ["Stein's gradient"] if card.get("gradient") == "stein" else []
+    extra += ["new draws each step"] if card.get("redraw") else []
     extra += [f"{card['restarts']} restarts"] if (card.get("restarts") or 1) > 1 else []
     extra += [f"targeted {card['targeted']}"] if card["targeted"] else []
     return ", ".join([short_name(card), *extra])
 
 
 def short_name(settings: Mapping[str, Any]) -> str:
-    """An attack's name with its number of steps, where it has one, and what a suite's budget was cut to.
+    """An attack's name with its number of steps, where it has one; a suite's with what its budget was cut to.
 
-    >>> short_name({"attack": "pgd", "steps": 20}), short_name({"attack": "strong", "share": 0.05})
-    ('pgd-20', 'strong (5 % of its restarts and queries)')
+    >>> short_name({"attack": "pgd", "steps": 20})
+    'pgd-20'
+    >>> short_name({"attack": "standard", "members": "square", "share": 0.05})
+    'standard without gradients (5 % of its restarts and queries)'
     """
     steps = settings.get("steps") or (settings.get("options") or {}).get("steps")
+    name = settings["attack"] + (f"-{steps}" if steps else "")
+    if not settings.get("members"):
+        return name
+    full = settings["attack"] in GRADIENTS_FIRST or "apgd_ce" in str(settings["members"])
     cut = settings.get("share", 1.0)
     less = "" if cut == 1 else f" ({100 * cut:.3g} % of its restarts and queries)"
-    return settings["attack"] + (f"-{steps}" if steps else "") + less
+    return name + ("" if full else " without gradients") + less
 
 
 def _curve(source: Source, group: Sequence[Attacked]) -> Curve:

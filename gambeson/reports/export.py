@@ -20,7 +20,8 @@ Row = dict[str, Any]
 _NEEDED = {
     "tsv": "certified records (`gambeson certify` makes them)",
     "tensors": "adversarial images (`gambeson attack` keeps some, see --keep)",
-    "robustbench": "finished evaluation by the published protocol (`gambeson attack --preset standard` makes one)",
+    "robustbench": "finished evaluation by the published protocol: --preset standard of a base model, all four attacks "
+    "(a gradient, four classes), with --share 1",
 }
 
 
@@ -51,9 +52,12 @@ def export(run: Path, format: str, out: Path) -> list[Path]:  # noqa: A002
         raise UserError(f"format is {format!r}; it must be one of {', '.join(formats)}")
     read_run(Path(run))  # refuses broken records before anything is written
     opened, folder = Run.open(run), Path(out)
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     written = formats[format](opened, folder)
     if not written:
+        if is_new:
+            folder.rmdir()
         what = _NEEDED.get(format, "records")
         raise UserError(f"{run} holds no {what}; nothing was exported as {format}")
     return written

@@ -91,9 +91,7 @@ def test_fields_are_those_of_the_attacks(trained, records) -> None:
     assert all(record["after_steps"] == 0 for record in records if not record["correct"])
     assert not any("fooled_again" in record for record in records)
     saved = [record["fooled_rounded"] for record in records]
-    assert [each is not None for each in saved] == [
-        record["fooled"] and record["correct"] for record in records
-    ]
+    assert [each is not None for each in saved] == [record["fooled"] and record["correct"] for record in records]
     assert 0 < sum(white.tolist()) < len(white)  # both kinds are looked at
 
 
@@ -121,7 +119,8 @@ def test_another_classifier_is_tried_too(trained) -> None:
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"eps": 0.0}, "eps is 0.0"), ({"eps": 1.5}, "at most 1"), ({"eps": 0.1, "norm": "l3"}, "norm"),
+    [({"eps": 0.0}, "eps is 0"), ({"eps": 1.5}, "in linf, 1 reaches"), ({"eps": 7, "norm": "l2"}, "in l2, 6 reaches"),
+     ({"eps": 0.1, "norm": "l3"}, "norm"),
      ({"eps": 0.1, "noise": "gaussian:0.5", "predict_draws": 1}, "predict_draws"),
      ({"eps": 0.1, "batch": 0}, "batch is 0")],
 )  # fmt: skip

@@ -59,6 +59,18 @@ def test_classes_without_their_number_and_out_of_range_are_refused(net: nn.Modul
         BlackBox(lambda x: np.full(len(x), 3), identity="a", classes=3)(X)
 
 
+def test_a_tensor_that_carries_a_gradient_is_an_answer_too(net: nn.Module) -> None:
+    with torch.enable_grad():
+        found = BlackBox(lambda x: net(torch.as_tensor(x)), identity="a")(X.clone().requires_grad_())  # type: ignore[arg-type,return-value]
+    assert not found.requires_grad
+    torch.testing.assert_close(found, net(X).detach())
+
+
+def test_who_expects_tensors_is_told_what_is_asked(net: nn.Module) -> None:
+    with pytest.raises(UserError, match=r"asked with arrays: torch\.as_tensor\(images\)"):
+        BlackBox(net, identity="a")(X)
+
+
 def test_another_identity_is_another_model() -> None:
     first, second, again = (BlackBox(len, identity=name) for name in ("a", "b", "a"))  # type: ignore[arg-type]
     assert models.fingerprint(first) == models.fingerprint(again) != models.fingerprint(second)

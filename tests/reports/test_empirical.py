@@ -55,6 +55,24 @@ def test_an_unusual_loss_is_part_of_the_name() -> None:
     assert (attack_name(one), attack_name(other)) == ("pgd-20", "pgd-20, margin")
 
 
+def test_what_is_said_of_draws_is_part_of_the_name() -> None:
+    ways = ({"order": "mean_of_log", "loss": "log_probability"}, {"gradient": "stein"}, {"redraw": True})
+    named = [attack_name(curve) for curve in curves(Source("r", Path("r"), "run", attacked=[
+        attacked(0.1, 0.01, target="smoothed", noise="gaussian:0.5", **way) for way in ways]))]  # fmt: skip
+    assert named == ["pgd-20, mean of the log", "pgd-20, Stein's gradient", "pgd-20, new draws each step"]
+
+
+def test_only_a_suite_has_a_share_of_its_budget() -> None:
+    """Square has an option of that name: how much of an image its first squares cover."""
+    square = {"attack": "square", "options": {"queries": 300, "share": 0.8}, "steps": None}
+    cut = {"attack": "strong", "steps": None, "share": 0.1, "members": [
+        {"name": "apgd_ce", "attack": "apgd", "options": {}}, {"name": "square", **square}]}  # fmt: skip
+    blind = {**cut, "share": 1.0, "members": cut["members"][1:]}
+    named = [attack_name(curve) for curve in curves(Source("r", Path("r"), "run", attacked=[
+        attacked(0.1, None, **settings) for settings in (square, cut, blind)]))]  # fmt: skip
+    assert named == ["square", "strong (10 % of its restarts and queries)", "strong without gradients"]
+
+
 def test_it_stays_alone_where_no_attack_is_alike() -> None:
     assert eps_of(attacked(0.0, 0.0, norm="l2"), attacked(0.1, 0.01)) == [[0.0, 0.1], [0.0]]
 

@@ -90,13 +90,24 @@ def test_lines_have_contrast_with_the_page(palette, page):
 
 
 def test_many_attacks_are_drawn_apart_each_curve_once(tmp_path):
-    (source,) = read([fake_run(tmp_path / "a", examples=5, attacks=[("linf", "smoothed")])])
-    few = [replace(x, settings=x.settings | {"attack": name, "steps": steps})
-           for name in ("pgd", "fgsm") for steps in range(1, 6) for x in source.attacked]  # fmt: skip
-    shown = {x.stem: x for x in attacked([replace(source, attacked=tuple(few))]).exhibits}
+    paths = [fake_run(tmp_path / name, examples=5, attacks=[("linf", "smoothed")]) for name in ("a", "b")]
+    sources = []
+    for source, most in zip(read(paths), (4, 3), strict=True):  # five lines of each attack
+        few = [replace(x, settings=x.settings | {"attack": name, "steps": steps})
+               for name in ("pgd", "fgsm") for steps in range(1, most) for x in source.attacked]  # fmt: skip
+        sources.append(replace(source, attacked=tuple(few)))
+    shown = {x.stem: x for x in attacked(sources).exhibits}
     figures = {stem: exhibit.drawn.lines for stem, exhibit in shown.items() if stem.startswith("attacked-")}
     assert {stem: len(lines) for stem, lines in figures.items()} == {
         f"attacked-mnist-linf-smoothed-gaussian-0.5-{name}": 5 for name in ("pgd", "fgsm")
     }
     names = [line.name for lines in figures.values() for line in lines]
     assert len(set(names)) == len(names) == 10
+
+
+def test_the_attacks_of_one_run_are_drawn_together(tmp_path):
+    (source,) = read([fake_run(tmp_path / "a", examples=5, attacks=[("linf", "smoothed")])])
+    many = [replace(x, settings=x.settings | {"attack": name, "steps": steps})
+            for name in ("pgd", "fgsm") for steps in range(1, 6) for x in source.attacked]  # fmt: skip
+    shown = [x for x in attacked([replace(source, attacked=tuple(many))]).exhibits if x.stem.startswith("attacked-")]
+    assert [len(exhibit.drawn.lines) for exhibit in shown] == [10]

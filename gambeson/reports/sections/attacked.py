@@ -10,13 +10,14 @@ from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.grouping import data_name, natural
 from gambeson.reports.naming import file_stem, radius_name
 from gambeson.reports.sections.cards import cards
+from gambeson.reports.sections.worst import worst
 from gambeson.reports.series import Source
 from gambeson.reports.shares import Share
 from gambeson.reports.styling import colours, told_apart
 from gambeson.reports.subsets import alike, differing, joined
 from gambeson.reports.tables import Column, Table
 
-MOST_LINES = 8  # in one figure; more are divided by target, then by noise, then by attack
+MOST_LINES = 8  # in one figure; more are divided by target, by noise, and those of several runs by attack
 UNDEFENDED = "plain"
 
 
@@ -34,7 +35,7 @@ def attacked(sources: Sequence[Source]) -> Section | None:
         exhibits.append(_outcomes(file_stem("outcomes", *parts), part, of, numbers))
         if suites := [curve for curve in part if any(p.attacked and p.attacked.broken_by for p in curve.points)]:
             exhibits.append(_breakers(file_stem("broken-by", *parts), suites))
-    exhibits.append(cards(found, numbers))
+    exhibits += [exhibit for exhibit in (worst(sources), cards(found, numbers)) if exhibit]
     text = [
         "Accuracy under attack is an upper bound on robust accuracy: a stronger attack may lower it. At eps 0 it is "
         "the accuracy on the same images, unperturbed, under the same prediction rule. A1, A2, ... refer to the "
@@ -48,7 +49,9 @@ def attacked(sources: Sequence[Source]) -> Section | None:
 
 
 def _figures(found: Sequence[Curve]) -> dict[tuple[str | None, ...], list[Curve]]:
-    """Curves by data set and norm; where those are many, by target as well, by noise, and last by attack."""
+    """Curves by data set and norm; where those are many, by target as well, by noise, and last, to compare runs, by
+    attack.
+    """
     keys: list[Callable[[Curve], tuple[str | None, ...]]] = [
         lambda c: (c.source.dataset, c.norm),
         lambda c: (c.source.dataset, c.norm, c.card["target"]),
@@ -57,13 +60,17 @@ def _figures(found: Sequence[Curve]) -> dict[tuple[str | None, ...], list[Curve]
     ]
     figures: dict[tuple[str | None, ...], list[Curve]] = {}
     rest = list(found)
-    for key in keys:
+    for place, key in enumerate(keys, start=1):
         parts: dict[tuple[str | None, ...], list[Curve]] = {}
         for curve in rest:
             parts.setdefault(key(curve), []).append(curve)
-        done = {name: part for name, part in parts.items() if len(part) <= MOST_LINES or key is keys[-1]}
-        figures |= done
-        rest = [curve for curve in rest if key(curve) not in done]
+        rest = []
+        for name, part in parts.items():
+            runs = len({curve.source.name for curve in part})
+            if len(part) <= MOST_LINES or place == len(keys) or (place == len(keys) - 1 and runs == 1):
+                figures[name] = part
+            else:
+                rest += part
     return figures
 
 

@@ -8,14 +8,15 @@ from gambeson.reports.naming import radius_name
 from gambeson.reports.tables import Column, Table
 
 
-def cards(found: Sequence[Curve], numbers: dict[str, str]) -> Exhibit:
+def cards(found: Sequence[Curve], numbers: dict[str, str], stem: str = "attack-cards") -> Exhibit:
     """One column per card, one row per setting; lists the eps and the runs that each card was used for."""
     users: dict[str, list[Curve]] = {}
     for curve in found:
         users.setdefault(card_key(curve), []).append(curve)
     names = list(dict.fromkeys(name for curves in users.values() for name in curves[0].card))
     rows = [[name, *(_text(curves[0].card.get(name)) for curves in users.values())] for name in names]
-    rows.append(["eps", *(_eps(curves) for curves in users.values())])
+    if any(curve.points for curve in found):
+        rows.append(["eps", *(_eps(curves) for curves in users.values())])
     rows.append(["images", *(_joined(str(curve.images.total) for curve in curves) for curves in users.values())])
     rows.append(
         ["which images", *(_joined(c.images.rule or "not stated" for c in curves) for curves in users.values())]
@@ -23,7 +24,7 @@ def cards(found: Sequence[Curve], numbers: dict[str, str]) -> Exhibit:
     rows.append(["runs", *(_joined(curve.source.name for curve in curves) for curves in users.values())])
     columns = [Column("setting"), *(Column(f"attack card {numbers[key]}") for key in users)]
     text = "Attack cards: all settings of each attack. eps and step size are in pixel units, pixels in [0, 1]."
-    return Exhibit("attack-cards", text, Table(columns, rows))
+    return Exhibit(stem, text, Table(columns, rows))
 
 
 def _eps(curves: Sequence[Curve]) -> str:

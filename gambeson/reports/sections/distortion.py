@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from gambeson.reports.charts import Chart, Line, caption
-from gambeson.reports.empirical import short_name
+from gambeson.reports.empirical import Curve, card, card_key, short_name
 from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.grouping import data_name, natural
 from gambeson.reports.naming import file_stem, target_name
+from gambeson.reports.sections.cards import cards
 from gambeson.reports.series import Array, Attacked, Source
 from gambeson.reports.shares import Share
 from gambeson.reports.styling import colours, told_apart
+from gambeson.reports.subsets import alike, differing, joined
 from gambeson.reports.tables import Column, Table
 
 Found = tuple[Source, Attacked]
@@ -33,12 +35,25 @@ def distortion(sources: Sequence[Source]) -> Section | None:
         "no substitute for attacks in a fixed ball, which spend all their effort on one eps. Of smoothed classifiers "
         "the vote says who is fooled: these attacks end at the boundary that few draws have, where it mostly abstains.",
     ]
-    exhibits = [_exhibit(dataset, norm, group, tint) for (dataset, norm), group in groups.items()]
+    known = {
+        found: Curve(source, card(found), found.images, ()) for group in groups.values() for source, found in group
+    }
+    keys = dict.fromkeys(card_key(curve) for curve in known.values())
+    numbers = {key: f"D{place}" for place, key in enumerate(keys, start=1)}
+    named = {found: numbers[card_key(curve)] for found, curve in known.items()}
+    exhibits = [_exhibit(dataset, norm, group, tint, named) for (dataset, norm), group in groups.items()]
+    exhibits.append(cards(list(known.values()), numbers, "distortion-cards"))
     return Section("distortion", "Smallest perturbations", text, exhibits)
 
 
-def _exhibit(dataset: str | None, norm: str, group: Sequence[Found], tint: dict[str, int]) -> Exhibit:
-    names = [f"{source.name}, {target_name(found)}, {short_name(found.settings)}" for source, found in group]
+def _exhibit(
+    dataset: str | None, norm: str, group: Sequence[Found], tint: dict[str, int], named: dict[Attacked, str]
+) -> Exhibit:
+    images = [found.images for _, found in group]
+    names = [
+        joined(source.name, target_name(found), f"{short_name(found.settings)} ({named[found]})", of)
+        for (source, found), of in zip(group, differing(images), strict=True)
+    ]
     lines = [
         Line(name, *_curve(found), "steps", tint[source.name])
         for name, (source, found) in zip(names, group, strict=True)
@@ -51,6 +66,7 @@ def _exhibit(dataset: str | None, norm: str, group: Sequence[Found], tint: dict[
     )
     columns = [
         *(Column("run"), Column("images", "count"), Column("data"), Column("target"), Column("attack")),
+        Column("attack card"),
         *(Column("fooled", "share"), Column(f"{norm} distance, mean", "setting")),
         *(Column(f"{norm} distance, {share} %", "setting") for share in (5, 25, 50, 75, 95)),
         Column("natural accuracy (base, no noise)", "share"),
@@ -61,9 +77,11 @@ def _exhibit(dataset: str | None, norm: str, group: Sequence[Found], tint: dict[
         told = [None] * 6 if not len(near) else [float(near.mean()), *_quantiles(near)]
         head = [source.name, found.images.total, data_name(source, found.images), target_name(found)]
         share = Share(int(found.fooled.sum()), found.images.total)
-        rows.append([*head, short_name(found.settings), share, *told, natural(source, found.images)])
+        rows.append([*head, short_name(found.settings), named[found], share, *told, natural(source, found.images)])
     note = "Means and quantiles are over the images that were fooled."
-    return Exhibit(file_stem("distortion", dataset, norm), caption(chart, note), Table(columns, rows), chart)
+    return Exhibit(
+        file_stem("distortion", dataset, norm), caption(chart, note), Table(columns, rows, alike(images)), chart
+    )
 
 
 def _quantiles(near: Array) -> list[float]:
@@ -71,7 +89,8 @@ def _quantiles(near: Array) -> list[float]:
 
 
 def _curve(found: Attacked) -> tuple[Array, Array]:
-    """The share of images that are not fooled from nearer than each distance, or from just there."""
+    """The share of images that are not fooled from nearer than each distance; at the end, of those never fooled."""
     near = np.sort(found.distance[found.fooled])
     at = np.unique(np.concatenate([[0.0], near]))
-    return at, 1 - np.searchsorted(near, at, side="left") / found.images.total
+    fallen = np.append(np.searchsorted(near, at, side="left"), len(near))
+    return np.append(at, at[-1]), 1 - fallen / found.images.total
