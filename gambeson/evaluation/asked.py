@@ -79,8 +79,11 @@ def check_draws(attack: str, options: Mapping[str, Any], noise: str | None, **la
     for name, usual in (("order", "log_of_mean"), ("redraw", False), ("gradient", "autograd")):
         if noise is None and law[name] != usual:
             raise UserError(f"{name} is {law[name]!r}; that is about a smoothed classifier's draws: give noise")
-    if law["redraw"] and (attack not in _WALKS or options.get("restarts", 1) != 1):
-        raise UserError(f"redraw is for {', '.join(_WALKS)} from one start: of others, the luckiest look would win")
+    if law["redraw"] and attack != "rand" and (attack not in _WALKS or options.get("restarts", 1) != 1):
+        raise UserError(
+            f"redraw is for {', '.join(_WALKS)} from one start, and for rand, which averages: of others, the luckiest "
+            "look would win"
+        )
     if law["order"] != "mean_of_log" or attack not in {**ATTACKS, **NEAREST_ATTACKS}:
         return
     if "loss" not in defaults(attack) or options.get("loss", "log_probability") != "log_probability":

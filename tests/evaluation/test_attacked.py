@@ -194,6 +194,26 @@ def test_abstentions_are_not_correct(trained) -> None:
     assert not any(r["correct"] for r in abstained)
 
 
+def test_the_suite_for_what_answers_differently_sees_new_draws(trained) -> None:
+    """As far as the vote goes, it finds what the same suite finds under draws that stay, nearly."""
+    part = trained.data.every(1, 16)
+    found = {
+        redraw: attacked(trained.model, part, attack="rand", norm="l2", eps=0.8, redraw=redraw, **NOISE)
+        for redraw in (True, False)
+    }
+    assert [evaluation.settings["redraw"] for evaluation in found.values()] == [True, False]
+    losses, fell = zip(
+        *(
+            ([r["loss"] for r in records], sum(not r["correct"] for r in records))
+            for records in map(list, found.values())
+        ),
+        strict=True,
+    )
+    assert losses[0] != losses[1]
+    assert abs(fell[0] - fell[1]) <= 3
+    assert 0 < min(fell)
+
+
 def test_the_model_is_left_as_it_was_found(trained) -> None:
     before = {name: tensor.clone() for name, tensor in trained.model.state_dict().items()}
     required = [p.requires_grad for p in trained.model.parameters()]
