@@ -262,6 +262,16 @@ def test_forgotten_normalisation_is_doubted_aloud(gambeson, own, tmp_path) -> No
     assert "--mean/--std" in done.err
 
 
+def test_a_suite_says_what_a_black_box_leaves_of_it(gambeson, own, tmp_path) -> None:
+    words = (f"{own.name}:scores", "--data", "digits", "--out", tmp_path / "r", "--preset", "standard", *SMALL)
+    done = gambeson("attack", *words, "--share", "0.02", "--eps", "0.1")
+    assert done.status == 0, done.err
+    assert "the model has no gradient: of standard only square can run" in done.err
+    done = gambeson("export", tmp_path / "r", "--format", "robustbench", "--out", tmp_path / "rb")
+    assert (done.status, "all four attacks (a gradient, four classes), with --share 1" in done.err) == (2, True)
+    assert not (tmp_path / "rb").exists()
+
+
 def test_weights_that_gambeson_wrote_need_no_factory(gambeson, run, tmp_path) -> None:
     words = (run / "model.safetensors", "--data", "digits", "--out", tmp_path / "copy", "--steps", 2, *SMALL)
     done = gambeson("attack", *words)

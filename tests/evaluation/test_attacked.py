@@ -211,7 +211,7 @@ def test_the_suite_for_what_answers_differently_sees_new_draws(trained) -> None:
     )
     assert losses[0] != losses[1]
     assert abs(fell[0] - fell[1]) <= 3
-    assert 0 < min(fell)
+    assert min(fell) > 0
 
 
 def test_the_model_is_left_as_it_was_found(trained) -> None:
