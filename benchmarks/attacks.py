@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson import data
+from gambeson.allocator import keep_freed_memory
 from gambeson.attacks import pgd
 from gambeson.models import frozen, load
 from gambeson.models.modes import under_attack
@@ -185,6 +186,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore")
+    keep_freed_memory()  # as every command of gambeson does, for all sides
     results = []
     for text in chosen.tasks:
         path, _, eps = text.rpartition(":")

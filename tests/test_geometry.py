@@ -11,7 +11,7 @@ from scipy.optimize import linprog, minimize
 from scipy.stats import kstest
 
 from gambeson.errors import UserError
-from gambeson.geometry import Balls, distance, onto_hyperplane, project, random_start, room_along, steepest
+from gambeson.geometry import Balls, distance, onto, onto_hyperplane, project, random_start, room_along, steepest
 from gambeson.types import NORMS, Ball, Box
 
 ORDER = {"linf": np.inf, "l2": 2, "l1": 1}
@@ -100,6 +100,7 @@ def test_projection_inside_idempotent_and_nearer_than_any_feasible_point(norm, e
     assert z.dtype == dtype
     assert_inside(z, x, ball)
     assert torch.equal(project(z, x, ball), z)
+    assert torch.equal(onto(x, ball)(y), z)
     reached = (z.double() - y.double()).norm(dim=1)
     for row in range(3):
         feasible = random_start(x, ball, keys=[seed + row] * 3).double()

@@ -1,6 +1,6 @@
 """Auto-PGD: projected gradient descent that sets its own step sizes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
@@ -118,6 +118,7 @@ class _Walk(NamedTuple):
 def _climb(rows: Rows, x_adv: Images, best: Best | None, ball: Ball, steps: int, plan: _Plan) -> Images:
     """`steps` steps from `x_adv`, each recorded in `best`; the point of largest loss, where no row was dropped."""
     walk, since = _begin(rows, x_adv, best, ball, plan), 0
+    onto = geometry.onto(rows.x, ball, plan.box)
     gap = max(int((0.04 if ball.norm == "l1" else 0.22) * steps), 1)
     closer, closest = max(int(0.03 * steps), 1), max(int(0.06 * steps), 1)
     for count in range(1, steps + 1):
@@ -125,7 +126,8 @@ def _climb(rows: Rows, x_adv: Images, best: Best | None, ball: Ball, steps: int,
             if len(left) == 0:
                 break
             rows, walk = rows.select(left), walk.select(left)
-        walk = _step(walk, rows, best, ball, plan, count)
+            onto = geometry.onto(rows.x, ball, plan.box)
+        walk = _step(walk, rows, onto, best, ball, plan, count)
         since += 1
         if since == gap:
             walk, since = _checkpoint(walk, rows, ball, plan, gap), 0
@@ -145,13 +147,15 @@ def _begin(rows: Rows, x_adv: Images, best: Best | None, ball: Ball, plan: _Plan
     )  # fmt: skip
 
 
-def _step(walk: _Walk, rows: Rows, best: Best | None, ball: Ball, plan: _Plan, count: int) -> _Walk:
+def _step(
+    walk: _Walk, rows: Rows, onto: Callable[[Images], Images], best: Best | None, ball: Ball, plan: _Plan, count: int
+) -> _Walk:
     x, length = rows.x, column(walk.length, rows.x).to(rows.x.dtype)
     along = _sparse(walk.grad, walk.share) if ball.norm == "l1" else geometry.steepest(walk.grad, x, ball.norm, 1.0)
-    x_adv = geometry.project(walk.x_adv + length * along, x, ball, plan.box)
+    x_adv = onto(walk.x_adv + length * along)
     if count > 1 and ball.norm != "l1":
         pushed = _MOMENTUM * (x_adv - walk.x_adv) + (1 - _MOMENTUM) * (walk.x_adv - walk.before)
-        x_adv = geometry.project(walk.x_adv + pushed, x, ball, plan.box)
+        x_adv = onto(walk.x_adv + pushed)
     seen = look(rows, x_adv, plan.loss, gradient=True, calls=plan.calls)
     if best is not None:
         record(best, rows, x_adv, seen, plan.early_stop)

@@ -105,6 +105,7 @@ def _climb(
     state: State = ()
     rule = "sign" if ball.norm == "linf" else "normalised"
     ever = torch.zeros_like(rows.y, dtype=torch.bool)
+    onto = geometry.onto(rows.x, ball, box)
     for count in range(1, steps + 2):
         seen = look(rows, x_adv, loss, gradient=count <= steps)
         losses.append(seen.loss.double())
@@ -113,5 +114,5 @@ def _climb(
         if count > steps or (until_fooled and bool(ever.all())):
             break
         move, state = step(rule, seen.grad, state, count, x=x_adv, norm=ball.norm, length=length or 1.0, box=box)
-        x_adv = geometry.project(x_adv + move, rows.x, ball, box)
+        x_adv = onto(x_adv + move)
     return torch.stack(losses), torch.stack(fooled)

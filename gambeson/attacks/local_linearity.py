@@ -65,6 +65,7 @@ def local_linearity(
         clean = look(rows, rows.x, loss, gradient=True, first=True)
         refused, base, tangent = clean.refused, clean.loss.double(), clean.grad.double().flatten(1)
         gamma, worst = torch.zeros_like(base), rows.x
+        onto = geometry.onto(rows.x, ball, box)
         for restart in range(restarts if ball.eps > 0 else 0):
             x_adv = geometry.random_start(rows.x, ball, box, keys=keys, restart=restart)
             state: State = ()
@@ -80,7 +81,7 @@ def local_linearity(
                 away = (seen.grad.double().flatten(1) - tangent).reshape(x_adv.shape) * column(error.sign(), x_adv)
                 grad = away.to(x_adv.dtype)
                 move, state = step(rule, grad, state, count, x=x_adv, norm=ball.norm, length=length or 1.0, box=box)
-                x_adv = geometry.project(x_adv + move, rows.x, ball, box)
+                x_adv = onto(x_adv + move)
     refuse_rows(refused == 1, "the classifier returned NaN or +inf logits")
     refuse_rows(refused == 2, "the gradient with respect to the image is NaN or infinite")
     slope = ((worst.double() - rows.x.double()).flatten(1) * tangent).sum(1)

@@ -132,6 +132,7 @@ def first_success(found: Result, *, steps: int, random_start: bool = True) -> tu
 def _ascend(rows: Rows, x_adv: Images, seen: Seen | None, best: Best, plan: _Plan) -> None:
     """`plan.steps` steps from `x_adv`, each recorded in `best`; `seen`: the look at `x_adv`, if there was one."""
     state: State = ()
+    onto = geometry.onto(rows.x, plan.ball, plan.box)
     for count in range(1, plan.steps + 1):
         if seen is None:
             seen = look(rows, x_adv, plan.loss, gradient=True)
@@ -141,9 +142,10 @@ def _ascend(rows: Rows, x_adv: Images, seen: Seen | None, best: Best, plan: _Pla
             if len(left) == 0:
                 return
             rows, x_adv, grad = rows.select(left), x_adv[left], grad[left]
+            onto = geometry.onto(rows.x, plan.ball, plan.box)
             state = tuple(remembered[left] for remembered in state)
         move, state = step(
             plan.rule, grad, state, count, x=x_adv, norm=plan.ball.norm, length=plan.length, box=plan.box
         )
-        x_adv = geometry.project(x_adv + move, rows.x, plan.ball, plan.box)
+        x_adv = onto(x_adv + move)
     record(best, rows, x_adv, look(rows, x_adv, plan.loss, gradient=False), plan.early_stop)

@@ -59,7 +59,7 @@ def vetted(logits: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """A gradient (N, ...) with zeros for what is not finite, and what its row is refused for: 1 unusable logits, 2 the
     gradient, 0 nothing.
     """
-    logits, finite = logits.detach(), grad.flatten(1).isfinite().all(1)
+    logits, finite = logits.detach(), grad.flatten(1).abs().amax(1).isfinite()
     return grad.nan_to_num(0.0, 0.0, 0.0), torch.where(usable(logits), 2 * (~finite).to(torch.int8), 1).to(torch.int8)
 
 

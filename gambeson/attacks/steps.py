@@ -54,7 +54,7 @@ def step(
 
 def _sign(grad: Tensor, x: Images, norm: Norm, length: float, box: Box) -> Tensor:
     if norm != "l1":
-        return steepest(grad.sign(), x, norm, length, box)
+        return steepest(grad if norm == "linf" else grad.sign(), x, norm, length, box)
     size = torch.where(room_along(grad, x, box) > 0, grad.abs(), 0.0).flatten(1)
     threshold = size.topk(math.ceil(0.01 * size.shape[1]), dim=1).values[:, -1:]
     chosen = (size >= threshold) & (size > 0)
