@@ -34,12 +34,12 @@ def quickstart(
     form: dict[str, Any] = {"dtype": "float32", "memory": "channels_last", "batch": 200, "compiled": False}
     form["threads"] = cores()
     start = perf_counter()
-    chosen = [recipes.load(f"digits-{method}") for method in METHODS]
+    chosen = [recipes.load(f"digits-{method}", ["train.ratio_steps=20"]) for method in METHODS]
     runs = [train_run(recipe, out / recipe.name, None, "cpu") for recipe in chosen]
     for run in runs:
         typer.echo(f"== {run.name}")
         for norm, radii in EPS.items():
-            attack(str(run), eps=",".join(map(str, radii)), norm=norm, keep=16)
+            attack(str(run), eps=",".join(map(str, radii)), norm=norm, limit=200, keep=16)
         smoothed: dict[str, Any] = {"noise": NOISE, "attack_draws": 8, "predict_draws": 200, "limit": 50, "keep": 50}
         attack(str(run), eps="0,0.5,1", norm="l2", **smoothed, **form)
         # So few draws that a grid saves seconds: full precision shows whole curves and an average radius for them.
