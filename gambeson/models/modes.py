@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from gambeson.models.first_layers import quick_to_images
+
 Model = TypeVar("Model", bound=Callable[..., Any])
 
 
@@ -85,7 +87,7 @@ def under_attack(x: Tensor, *models: Callable[..., Any] | None) -> Iterator[None
     with ExitStack() as stack:
         for model in models:
             if model is not None:
-                for manager in (evaluating(model), frozen(model), channels_last(model, x)):
+                for manager in (evaluating(model), frozen(model), quick_to_images(model), channels_last(model, x)):
                     stack.enter_context(manager)
         yield
 
