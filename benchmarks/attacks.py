@@ -7,7 +7,8 @@ For each RUN:EPS (linf), two comparisons; all sides take turns in one process, m
 
 Rate. Bare: gradients of the cross-entropy to one batch of images, again and again, and nothing else. PGD: as many steps
 on the same batch, to the end (no image is left alone early), all that `pgd` does between the steps included. Both with
-the model's weights as they are, and as `gambeson attack` lays them out (channels_last on a CPU).
+the model as it is, and as `gambeson attack` runs it (`models.modes.under_attack`: on a CPU channels_last, and another
+way to the images through a first convolution).
 
 Tools. The same batches of images under PGD with steps of eps/10 from one random start, as each tool has it: foolbox's
 LinfPGD, art's ProjectedGradientDescentPyTorch, our `pgd` as `gambeson attack` runs it, which leaves images alone that
