@@ -59,7 +59,8 @@ def _is_plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def _forward(layer: nn.Conv2d, x: Images) -> Tensor:
-    if layer.weight.requires_grad or not (x.requires_grad and torch.is_grad_enabled()):
+    trained = any(parameter.requires_grad for parameter in layer.parameters())
+    if trained or not (x.requires_grad and torch.is_grad_enabled()):
         return layer._conv_forward(x, layer.weight, layer.bias)
     found: Tensor = _ToImages.apply(x, layer.weight, layer.bias, (layer.stride, layer.padding, layer.dilation))
     return found

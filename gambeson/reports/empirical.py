@@ -1,7 +1,7 @@
 """Accuracy under attack against eps, from 0: one curve per run, target and attack setting."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,8 +96,13 @@ def card_key(curve: Curve) -> str:
 
 def numbered(sources: Sequence[Source]) -> dict[str, str]:
     """A1, A2, ... for each different attack card, in the order of the sources: the same number in every figure."""
-    keys = dict.fromkeys(card_key(curve) for source in sources for curve in curves(source))
-    return {key: f"A{place}" for place, key in enumerate(keys, start=1)}
+    return card_numbers("A", (curve for source in sources for curve in curves(source)))
+
+
+def card_numbers(letter: str, found: Iterable[Curve]) -> dict[str, str]:
+    """The letter and a number for each different card."""
+    keys = dict.fromkeys(card_key(curve) for curve in found)
+    return {key: f"{letter}{place}" for place, key in enumerate(keys, start=1)}
 
 
 def attack_name(curve: Curve) -> str:

@@ -56,6 +56,14 @@ def test_who_trains_gets_gradients_of_the_weights() -> None:
         assert found.equal(expected)
 
 
+def test_a_bias_that_is_trained_alone_gets_its_gradient() -> None:
+    net, x = nn.Conv2d(1, 4, 3), torch.rand(2, 1, 5, 5, requires_grad=True)
+    net.weight.requires_grad_(False)
+    with quick_to_images(net):
+        net(x).sum().backward()
+    torch.testing.assert_close(net.bias.grad, torch.full((4,), 18.0))
+
+
 @pytest.mark.parametrize(
     "layer",
     [nn.Conv2d(4, 4, 3), nn.Conv2d(2, 4, 3, groups=2), nn.Conv2d(1, 4, 3, padding="same"),

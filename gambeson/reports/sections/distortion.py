@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gambeson.reports.charts import Chart, Line, caption
-from gambeson.reports.empirical import Curve, card, card_key, short_name
+from gambeson.reports.empirical import Curve, card, card_key, card_numbers, short_name
 from gambeson.reports.exhibits import Exhibit, Section
 from gambeson.reports.grouping import data_name, natural
 from gambeson.reports.naming import file_stem, target_name
@@ -38,8 +38,7 @@ def distortion(sources: Sequence[Source]) -> Section | None:
     known = {
         found: Curve(source, card(found), found.images, ()) for group in groups.values() for source, found in group
     }
-    keys = dict.fromkeys(card_key(curve) for curve in known.values())
-    numbers = {key: f"D{place}" for place, key in enumerate(keys, start=1)}
+    numbers = card_numbers("D", known.values())
     named = {found: numbers[card_key(curve)] for found, curve in known.items()}
     exhibits = [_exhibit(dataset, norm, group, tint, named) for (dataset, norm), group in groups.items()]
     exhibits.append(cards(list(known.values()), numbers, "distortion-cards"))
