@@ -140,7 +140,7 @@ def test_what_was_stopped_twice_ends_with_the_records_of_one_run(run: Path, whol
             time.sleep(0.05)
         process.join(120)
         assert process.exitcode == 128 + signal.SIGINT, log(run)
-    finish(run, LONG)
+    finish(run, LONG, slice_seconds=1000.0)
     assert records(run) == records(whole(LONG))
 
 
