@@ -162,12 +162,14 @@ def _which(attack: str | None, preset: str | None) -> str:
 
 def _draws(noise: str | None, **given: Any) -> dict[str, Any]:
     """What is said of draws, with what is usual; without noise nothing is drawn."""
+    from gambeson.evaluation import attacked
+
     if noise is None and (
         said := ", ".join(f"--{name.replace('_', '-')}" for name in given if given[name] is not None)
     ):
         raise UserError(f"without --noise nothing is drawn: leave {said} out")
-    usual = {"attack_draws": 16, "predict_draws": 1_000, "predict_alpha": 0.001}
-    return {name: usual[name] if value is None else value for name, value in given.items()}
+    usual = signature(attacked).parameters
+    return {name: usual[name].default if value is None else value for name, value in given.items()}
 
 
 def _blind(settings: dict[str, Any]) -> bool:

@@ -88,15 +88,15 @@ def check(
         raise RunError(f"{found.run.path}: the check model_contract fails: {wrong}") from None
     if measure:
         ball = _ball(found, norm, None if eps is None else numbers(eps, "--eps"), noise)
-        draws = 16 if attack_draws is None else attack_draws
+        draws = {} if attack_draws is None else {"attack_draws": attack_draws}
         budget = Budget(steps=steps, restarts=restarts, queries=queries, noise_draws=noise_draws)
         source = None if transfer is None else other_model(found, transfer, data_dir)
 
         def planned(form: "Form | None") -> "list[Evaluation]":
             return [
                 diagnosed(
-                    found.model, found.data, norm=ball[0], eps=ball[1], noise=noise, attack_draws=draws,  # type: ignore[arg-type]
-                    source=source, budget=budget, seed=seed, form=form, batch=None if noise else batch,
+                    found.model, found.data, norm=ball[0], eps=ball[1], noise=noise, source=source,  # type: ignore[arg-type]
+                    budget=budget, seed=seed, form=form, batch=None if noise else batch, **draws,
                 )
             ]  # fmt: skip
 
