@@ -6,10 +6,12 @@
 For each RUN:EPS (linf), two comparisons; all sides take turns in one process, medians over the rounds; what is kept of
 the rate is the median of every round's own ratio, since a shared machine is not as fast in one round as in the next.
 
-Rate. Bare: gradients of the cross-entropy to one batch of images, again and again, and nothing else. PGD: as many steps
-on the same batch, to the end (no image is left alone early), all that `pgd` does between the steps included. Both with
+Rate. Bare: gradients of the cross-entropy to one batch of images, again and again, and nothing else; the images are at
+a random start in the ball, since a network takes up to a tenth longer for them than for images with flat backgrounds
+(max pooling does). PGD: as many steps on the same batch, to the end (no image is left alone early), all that `pgd` does
+between and after the steps included, three forward passes among it. Both with
 the model as it is, and as `gambeson attack` runs it (`models.modes.under_attack`: on a CPU channels_last, and another
-way to the images through a first convolution), in many short rounds.
+way to the images through a first convolution), in `--short-rounds` rounds.
 
 Tools. The same batches of images under PGD with steps of eps/10 from one random start, as each tool has it: foolbox's
 LinfPGD, art's ProjectedGradientDescentPyTorch, our `pgd` as `gambeson attack` runs it, which leaves images alone that
@@ -36,10 +38,11 @@ from torch.nn.functional import cross_entropy
 from gambeson import data
 from gambeson.allocator import keep_freed_memory
 from gambeson.attacks import pgd
+from gambeson.geometry import random_start
 from gambeson.models import frozen, load
 from gambeson.models.modes import under_attack
 from gambeson.records import Run
-from gambeson.types import Ball
+from gambeson.types import Ball, Box
 
 
 class Task(NamedTuple):
@@ -107,8 +110,9 @@ def accuracy(task: Task, x_adv: Tensor) -> float:
 
 
 def rate(task: Task, steps: int, rounds: int) -> dict[str, Any]:
+    start = random_start(task.x, Ball("linf", task.eps), Box(), keys=range(len(task.x)), restart=0)
     plain: dict[str, Callable[[], Any]] = {
-        "bare": partial(bare, task, steps),
+        "bare": partial(bare, task._replace(x=start), steps),
         "pgd": partial(ours, task, steps, early_stop=False),
     }
     sides = plain | {f"{name}, laid out": partial(laid_out, side, task) for name, side in plain.items()}
@@ -184,7 +188,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="+", metavar="RUN:EPS", help="run folders with trained weights, eps in linf")
     parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rate-steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=40, help="of the tools")
     parser.add_argument(
         "--ladder", type=int, nargs="*", default=[5, 10, 20, 60, 80], help="other steps that ours is tried with"
     )
@@ -205,7 +210,7 @@ def main() -> None:
         with frozen(model):
             task = Task(run.path.name, model, x, y, float(eps))
             found = {"model": task.name, "architecture": run.header["model"], "eps": task.eps}
-            found["rate"] = rate(task, chosen.steps, chosen.short_rounds)
+            found["rate"] = rate(task, chosen.rate_steps, chosen.short_rounds)
             found["tools"] = tools(task, chosen.steps, chosen.ladder, chosen.rounds)
         results.append(found)
         print(json.dumps(found), file=sys.stderr, flush=True)
