@@ -6,7 +6,7 @@ result has the images' dtype. Bounds of the box are taken in that dtype.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -222,6 +222,22 @@ def drawn(generators: Sequence[np.random.Generator], x: Images, ball: Ball, box:
         points = 2 * points - 1
     offset = torch.from_numpy(ball.eps * points).reshape(x.shape).to(x.device)
     return project((x.detach().double() + offset).to(x.dtype), x, ball, box)
+
+
+def anywhere(x: Images, ball: Ball, generator: torch.Generator, box: Box | None = None) -> Images:
+    """As `random_start`, all images at once from one generator on x's device: another draw for another batch."""
+    like: dict[str, Any] = {"generator": generator, "device": x.device, "dtype": x.dtype}
+    if ball.norm == "linf":
+        offset = 2 * torch.rand(x.shape, **like) - 1
+    elif ball.norm == "l2":
+        direction = torch.randn(x.shape, **like)
+        length = torch.rand(len(x), **like) ** (1 / x[0].numel())
+        offset = steepest(direction, x, "l2", 1.0) * length.reshape(-1, *[1] * (x.dim() - 1))
+    else:
+        exponential = -torch.log1p(-torch.rand((len(x), x[0].numel() + 1), **like))
+        shares = exponential[:, :-1] / exponential.sum(1, keepdim=True)
+        offset = shares.reshape(x.shape) * (2 * torch.randint(2, x.shape, generator=generator, device=x.device) - 1)
+    return project(x.detach() + ball.eps * offset, x, ball, box)
 
 
 def box_bounds(box: Box | None, dtype: torch.dtype) -> tuple[float, float]:

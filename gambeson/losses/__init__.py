@@ -9,11 +9,38 @@ from torch import Tensor
 
 from gambeson.errors import UserError, nearest
 from gambeson.losses.adversarial import adversarial
+from gambeson.losses.cat_rs import cat_rs
+from gambeson.losses.consistency import consistency
+from gambeson.losses.cure import cure
+from gambeson.losses.fast import fast
+from gambeson.losses.input_gradient import input_gradient
+from gambeson.losses.llr import llr
+from gambeson.losses.macer import macer
+from gambeson.losses.mart import mart
 from gambeson.losses.noisy import noisy
 from gambeson.losses.plain import plain
+from gambeson.losses.smoothadv import smoothadv
+from gambeson.losses.smoothmix import smoothmix
 from gambeson.losses.stability import stability
+from gambeson.losses.trades import trades
 
-__all__ = ["adversarial", "noisy", "plain", "stability"]
+__all__ = [
+    "adversarial",
+    "cat_rs",
+    "consistency",
+    "cure",
+    "fast",
+    "input_gradient",
+    "llr",
+    "macer",
+    "mart",
+    "noisy",
+    "plain",
+    "smoothadv",
+    "smoothmix",
+    "stability",
+    "trades",
+]
 
 Loss = Callable[..., tuple[dict[str, Tensor], Mapping[str, Tensor]]]
 

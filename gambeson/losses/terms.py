@@ -1,9 +1,18 @@
-"""What several losses share: noisy copies and the two divergences between predictions."""
+"""What several losses share: noisy copies, how a network is searched, divergences between predictions."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from math import isfinite, log
+from operator import add
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
+from gambeson.errors import UserError
+from gambeson.models.first_layers import quick_to_images
+from gambeson.models.modes import evaluating, frozen
 from gambeson.noise import Kind, Noise, draw, noisy
 from gambeson.types import Images, Logits
 
@@ -18,6 +27,25 @@ def noisy_copy(x: Images, kind: Kind, scale: float, generator: torch.Generator) 
     return noisy(noise, x, draw(noise, tuple(x.shape), generator, x.device, x.dtype))
 
 
+def draws_of(
+    x: Images, kind: Kind, scale: float, draws: int, generator: torch.Generator
+) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
+    """(noise (N, m, C, H, W), how it makes images (N, 1, C, H, W) noisy): draws that are used more than once."""
+    at_least("draws", draws, 1)
+    if scale == 0:
+        return torch.zeros_like(x)[:, None].expand(-1, draws, *x.shape[1:]), add
+    law = Noise(kind, scale)
+    drawn = draw(law, (draws * len(x), *x.shape[1:]), generator, x.device, x.dtype)
+    return drawn.unflatten(0, (draws, len(x))).transpose(0, 1), partial(noisy, law)
+
+
+@contextmanager
+def searched(model: nn.Module) -> Iterator[None]:
+    """Inside, gradients go to images: evaluation mode, weights that take none."""
+    with evaluating(model), frozen(model), quick_to_images(model):
+        yield
+
+
 def soft_cross_entropy(target: Logits, logits: Logits) -> Tensor:
     """Mean over rows of H(p, q) = -sum_j p_j log q_j, p = softmax(target), q = softmax(logits); nothing is detached.
 
@@ -29,5 +57,33 @@ def soft_cross_entropy(target: Logits, logits: Logits) -> Tensor:
 
 def kl_divergence(target: Logits, logits: Logits) -> Tensor:
     """Mean over rows of KL(p || q) = sum_j p_j (log p_j - log q_j), p and q as above; nothing is detached."""
+    return kl_of_each(target, logits).mean()
+
+
+def kl_of_each(target: Logits, logits: Logits) -> Tensor:
+    """KL(p || q) of every row (N,)."""
     p = log_softmax(target, 1)
-    return (p.exp() * (p - log_softmax(logits, 1))).sum(1).mean()
+    return (p.exp() * (p - log_softmax(logits, 1))).sum(1)
+
+
+def consistency_of(logits: Tensor, weight: float, entropy: float) -> Tensor:
+    """weight (1/m) sum_i KL(p_mean || p_i) + entropy H(p_mean), the mean over images; logits (N, m, K) of m draws."""
+    log_p = logits.log_softmax(2)
+    log_mean = log_p.logsumexp(1) - log(log_p.shape[1])
+    mean = log_mean.exp()
+    own = (mean * log_mean).sum(1)
+    apart = own - (mean[:, None] * log_p).sum(2).mean(1)
+    return (weight * apart - entropy * own).mean()
+
+
+def at_least(name: str, value: int, least: int) -> None:
+    """Refuse what is no integer >= least."""
+    if not (isinstance(value, int) and not isinstance(value, bool) and value >= least):
+        raise UserError(f"{name} is {value!r}; it must be an integer >= {least}")
+
+
+def not_negative(**values: float) -> None:
+    """Refuse weights that are negative or not finite."""
+    for name, value in values.items():
+        if not (isfinite(value) and value >= 0):
+            raise UserError(f"{name} is {value}; it must be finite and >= 0")
