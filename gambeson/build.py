@@ -38,7 +38,7 @@ def check(recipe: Recipe) -> Loss:
     Traceback (most recent call last):
     gambeson.errors.UserError: method plain has no key sigma; Known: none
     """
-    loss = losses.get(recipe.method.name)
+    loss = losses.get(recipe.method.name, recipe.method.options)
     check_keys(loss, recipe.method.options)
     rehearse(loss, recipe.method.options)
     check_model(recipe.model)

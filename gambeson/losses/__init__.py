@@ -3,12 +3,13 @@
 The loss that is minimised is the sum of the terms. To add a method, write its file and name it here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from torch import Tensor
 
 from gambeson.errors import UserError, nearest
 from gambeson.losses.adversarial import adversarial
+from gambeson.losses.awp import awp
 from gambeson.losses.cat_rs import cat_rs
 from gambeson.losses.consistency import consistency
 from gambeson.losses.cure import cure
@@ -47,12 +48,12 @@ Loss = Callable[..., tuple[dict[str, Tensor], Mapping[str, Tensor]]]
 LOSSES: dict[str, Loss] = {name: globals()[name] for name in __all__}
 
 
-def get(name: str) -> Loss:
-    """The loss called `name`.
+def get(name: str, options: Collection[str] = ()) -> Loss:
+    """The loss called `name`; with `awp` among its options, under adversarial weight perturbation.
 
     >>> get("plain") is plain
     True
     """
     if name not in LOSSES:
         raise UserError(f"method {name!r} is not known; {nearest(name, __all__)}")
-    return LOSSES[name]
+    return awp(LOSSES[name]) if "awp" in options else LOSSES[name]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gambeson.attacks.pgd import pgd
+from gambeson.losses.terms import pgd
 from gambeson.models.first_layers import quick_to_images
 from gambeson.models.modes import evaluating, frozen
 from gambeson.types import Ball, Images, Labels, Norm

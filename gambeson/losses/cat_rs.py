@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gambeson.attacks.ascent import ascend
-from gambeson.losses.terms import at_least, draws_of, not_negative, searched
+from gambeson.losses.terms import ascend, at_least, draws_of, not_negative, searched
 from gambeson.types import Images, Labels
 
 

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson import geometry
-from gambeson.attacks.ascent import ascend
-from gambeson.losses.terms import searched
+from gambeson.losses.terms import ascend, searched
 from gambeson.types import Ball, Images, Labels, Norm
 
 

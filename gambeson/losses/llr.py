@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson import geometry
-from gambeson.attacks.ascent import ascend
 from gambeson.errors import UserError
 from gambeson.losses.cure import length
-from gambeson.losses.terms import at_least, not_negative
+from gambeson.losses.terms import ascend, at_least, not_negative
 from gambeson.models.batch_statistics import recorded, reused
 from gambeson.models.first_layers import quick_to_images
 from gambeson.models.modes import frozen

@@ -7,10 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax, logsigmoid
 
 from gambeson import geometry
-from gambeson.attacks.ascent import ascend
 from gambeson.attacks.objectives import at as value_at
 from gambeson.attacks.objectives import best_other
-from gambeson.losses.terms import at_least, kl_of_each, not_negative, searched
+from gambeson.losses.terms import ascend, at_least, kl_of_each, not_negative, searched
 from gambeson.losses.trades import START
 from gambeson.types import Ball, Images, Labels, Norm
 

@@ -8,11 +8,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson import geometry
-from gambeson.attacks.ascent import ascend
-from gambeson.attacks.ddn import ddn
 from gambeson.attacks.objectives import at as value_at
 from gambeson.errors import UserError
-from gambeson.losses.terms import at_least, consistency_of, draws_of, not_negative, searched, soft_cross_entropy
+from gambeson.losses.terms import (
+    ascend,
+    at_least,
+    consistency_of,
+    ddn,
+    draws_of,
+    not_negative,
+    searched,
+    soft_cross_entropy,
+)
 from gambeson.noise import Kind
 from gambeson.smoothed.soft import Order, soft
 from gambeson.smoothed.stein import stein

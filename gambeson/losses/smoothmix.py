@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gambeson.attacks.ascent import ascend
 from gambeson.attacks.objectives import at as value_at
-from gambeson.losses.terms import at_least, draws_of, not_negative, searched
+from gambeson.losses.terms import ascend, at_least, draws_of, not_negative, searched
 from gambeson.noise import Kind
 from gambeson.smoothed.soft import soft
 from gambeson.types import Images, Labels

@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from contextvars import ContextVar
+from functools import partial, wraps
 from math import isfinite, log
 from operator import add
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
+from gambeson import attacks
+from gambeson.attacks import ascent
 from gambeson.errors import UserError
 from gambeson.models.first_layers import quick_to_images
 from gambeson.models.modes import evaluating, frozen
 from gambeson.noise import Kind, Noise, draw, noisy
 from gambeson.types import Images, Logits
+
+Attack = TypeVar("Attack", bound=Callable[..., Any])
 
 
 def noisy_copy(x: Images, kind: Kind, scale: float, generator: torch.Generator) -> Images:
@@ -44,6 +50,38 @@ def searched(model: nn.Module) -> Iterator[None]:
     """Inside, gradients go to images: evaluation mode, weights that take none."""
     with evaluating(model), frozen(model), quick_to_images(model):
         yield
+
+
+_kept: ContextVar[list[Any] | Iterator[Any] | None] = ContextVar("kept", default=None)
+
+
+def once(attack: Attack) -> Attack:
+    """`attack`, whose answers `keeping` keeps or gives back: what a loss attacks with, so that `awp` need not again."""
+
+    @wraps(attack)
+    def asked(*words: Any, **options: Any) -> Any:
+        kept = _kept.get()
+        if kept is not None and not isinstance(kept, list):
+            return next(kept)
+        found = attack(*words, **options)
+        if kept is not None:
+            kept.append(found)
+        return found
+
+    return cast("Attack", asked)
+
+
+@contextmanager
+def keeping(kept: list[Any] | Iterator[Any]) -> Iterator[None]:
+    """Inside, what attacks find goes into the list; or comes from the iterator, and nothing is attacked."""
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+ascend, ddn, pgd = once(ascent.ascend), once(attacks.ddn), once(attacks.pgd)
 
 
 def soft_cross_entropy(target: Logits, logits: Logits) -> Tensor:

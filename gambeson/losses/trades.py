@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson import geometry
-from gambeson.attacks.ascent import ascend
-from gambeson.losses.terms import at_least, kl_divergence, kl_of_each, not_negative, searched
+from gambeson.losses.terms import ascend, at_least, kl_divergence, kl_of_each, not_negative, searched
 from gambeson.types import Ball, Images, Labels, Norm
 
 START = 0.001  # standard deviation of the published random start

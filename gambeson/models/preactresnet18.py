@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from gambeson.models.blocks import PreActivationBlock
+from gambeson.models.denoising import Denoising
 from gambeson.models.layers import activation as layer
 from gambeson.models.layers import normalize, require_size
 
@@ -17,10 +18,12 @@ def preactresnet18(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     activation: str = "relu",
+    denoising: bool = False,
 ) -> nn.Sequential:
     """conv 64@3x3, four stages of two pre-activation blocks (64, 128, 256, 512), bn - act - global average pool - fc.
 
-    Args: `shape` (C, H, W) with H, W >= 8; `activation` relu, softplus or elu. Returns logits (N, classes); 11,172,170
+    Args: `shape` (C, H, W) with H, W >= 8; `activation` relu, softplus or elu; `denoising`: a block of
+    `models.denoising` after every stage (Xie et al. 2019). Returns logits (N, classes); 11,172,170
     parameters for (3, 32, 32) and 10 classes. Initialisation: PyTorch's default, as in the code that the field shares.
 
     >>> preactresnet18(classes=10, shape=(3, 32, 32)).linear
@@ -35,6 +38,7 @@ def preactresnet18(
         f"layer{index + 1}": nn.Sequential(
             PreActivationBlock(channels, out, 1 if index == 0 else 2, activation),
             PreActivationBlock(out, out, 1, activation),
+            *([Denoising(out)] if denoising else []),
         )
         for index, (channels, out) in enumerate(((64, 64), (64, 128), (128, 256), (256, 512)))
     }

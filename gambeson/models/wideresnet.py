@@ -7,6 +7,7 @@ from torch import nn
 
 from gambeson.errors import UserError
 from gambeson.models.blocks import PreActivationBlock
+from gambeson.models.denoising import Denoising
 from gambeson.models.layers import activation as layer
 from gambeson.models.layers import he_fan_out, normalize, require_size
 
@@ -21,11 +22,13 @@ def wideresnet(
     depth: int = 28,
     width: int = 10,
     dropout: float = 0.0,
+    denoising: bool = False,
 ) -> nn.Sequential:
     """conv 16@3x3, three stages of (depth - 4) / 6 pre-activation blocks (16, 32, 64 times width), fc.
 
     Args: `shape` (C, H, W) with H, W >= 8; `activation` relu, softplus or elu; `depth` 6 n + 4; `width` >= 1; `dropout`
-    in [0, 1), between the convolutions of a block. Returns logits (N, classes); 36,479,194 parameters for depth 28,
+    in [0, 1), between the convolutions of a block; `denoising`: a block of `models.denoising` after every stage (Xie et
+    al. 2019). Returns logits (N, classes); 36,479,194 parameters for depth 28,
     width 10, (3, 32, 32) and 10 classes. Initialisation: He (fan out) for convolutions, the last bias zero.
 
     >>> sum(p.numel() for p in wideresnet(classes=10, shape=(3, 32, 32), depth=10, width=1).parameters())
@@ -43,7 +46,7 @@ def wideresnet(
     for index, (channels, out) in enumerate(((16, 16 * width), (16 * width, 32 * width), (32 * width, 64 * width))):
         first = PreActivationBlock(channels, out, 1 if index == 0 else 2, activation, dropout)
         others = (PreActivationBlock(out, out, 1, activation, dropout) for _ in range((depth - 4) // 6 - 1))
-        stages[f"layer{index + 1}"] = nn.Sequential(first, *others)
+        stages[f"layer{index + 1}"] = nn.Sequential(first, *others, *([Denoising(out)] if denoising else []))
     fc = nn.Linear(64 * width, classes)
     nn.init.zeros_(fc.bias)
     net = nn.Sequential(
