@@ -199,5 +199,11 @@ def test_resnet_depth() -> None:
 
 
 def test_options_are_the_signature() -> None:
-    assert models.options("wideresnet") == {"activation": "relu", "depth": 28, "width": 10, "dropout": 0.0}
+    assert models.options("wideresnet") == {
+        "activation": "relu",
+        "depth": 28,
+        "width": 10,
+        "dropout": 0.0,
+        "denoising": False,
+    }
     assert set(models.names()) == set(models.__all__) == set(SIZES)
