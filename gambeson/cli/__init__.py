@@ -10,10 +10,10 @@ from rich.console import Console
 
 from gambeson import __version__
 from gambeson.allocator import keep_freed_memory
-from gambeson.cli import attack, certify, check, predict, prepare, publish, quickstart, verify
+from gambeson.cli import attack, certify, check, predict, prepare, publish, quickstart, sweep, verify
 from gambeson.errors import RunError, UserError, out_of_memory
 
-GO_ON = {"train", "attack", "certify", "quickstart"}  # commands that do not begin anew
+GO_ON = {"train", "attack", "certify", "quickstart", "sweep"}  # commands that do not begin anew
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ data = typer.Typer(no_args_is_help=True, help="Data sets.")
 app.add_typer(data, name="data")
 app.command()(quickstart.quickstart)
 app.command()(prepare.train)
+app.command()(sweep.sweep)
 app.command()(attack.attack)
 app.command()(certify.certify)
 app.command()(check.check)

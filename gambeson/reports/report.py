@@ -77,7 +77,7 @@ def report(sources: Sequence[Path], out: Path) -> Path:
     _distinct(sections)
     out = Path(out)
     _clear(out)
-    shown = [(section, [_write(exhibit, out) for exhibit in section.exhibits]) for section in sections]
+    shown = [(section, [write(exhibit, out) for exhibit in section.exhibits]) for section in sections]
     (out / "summary.json").write_text(summary(loaded).model_dump_json(indent=1) + "\n")
     (out / "index.html").write_text(page(shown, loaded))
     return out / "index.html"
@@ -93,7 +93,8 @@ def _clear(out: Path) -> None:
                 file.unlink()
 
 
-def _write(exhibit: Exhibit, out: Path) -> Shown:
+def write(exhibit: Exhibit, out: Path) -> Shown:
+    """An exhibit's tables and its figure, as files under `out`."""
     tables = out / "tables"
     tables.mkdir(parents=True, exist_ok=True)
     (tables / f"{exhibit.stem}.csv").write_text(to_csv(exhibit.table))

@@ -12,7 +12,7 @@ import gambeson as package
 from gambeson import cli
 
 COMMANDS = ["quickstart", "train", "attack", "certify", "check", "verify", "predict", "report", "export", "list"]
-COMMANDS += ["data fetch"]
+COMMANDS += ["data fetch", "sweep"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
