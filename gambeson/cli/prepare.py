@@ -75,6 +75,28 @@ def train_run(chosen: "Recipe", out: Path, data_dir: Path | None, device: str, d
     return out
 
 
+def ensemble(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders or weights files.")],
+    out: Annotated[Path, typer.Option(help="The weights file to write.")] = Path("ensemble.safetensors"),
+) -> None:
+    """Put several trained networks into one file: their mean logits are one classifier for every other command.
+
+    Example: gambeson ensemble runs/a runs/b runs/c --out three.safetensors
+    """
+    from gambeson import models
+    from gambeson.build import weights_of
+
+    members = []
+    for run in runs:
+        if not (file := weights_of(run)).is_file():
+            raise UserError(f"{file} does not exist; name a run folder or a weights file")
+        members.append(models.load(file))
+    if out.suffix != ".safetensors":
+        raise UserError(f"--out is {out}; its name must end in .safetensors")
+    models.save(models.ensemble(members), out)
+    typer.echo(f"{len(members)} networks: {out}; next: gambeson certify {out} --data NAME --out RUN")
+
+
 def fetch(
     name: Annotated[str, typer.Argument(help="Data set: mnist, fashion-mnist, cifar10.")],
     data_dir: Annotated[Path | None, typer.Option(help="Where to put it (default: the user cache).")] = None,

@@ -17,6 +17,7 @@ from torch import nn
 from gambeson.errors import UserError, nearest
 from gambeson.models.black_box import BlackBox
 from gambeson.models.digits_cnn import digits_cnn
+from gambeson.models.ensemble import ensemble
 from gambeson.models.factory import from_factory
 from gambeson.models.fingerprint import fingerprint, unwrap
 from gambeson.models.ibp_large import ibp_large
@@ -144,9 +145,15 @@ def load(path: str | Path) -> nn.Module:
             f"{path} does not say which architecture it holds (Gambeson did not build that model); "
             "build the model, or name its factory as package.module:factory, and load the weights into it"
         )
-    fields = json.loads(written["architecture"])
-    settings = fields.pop("options")
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn only to be overwritten
-        model = build(fields.pop("name"), **fields, **settings)
+        model = _built(json.loads(written["architecture"]))
     load_weights(model, path)
     return model.eval()
+
+
+def _built(fields: dict[str, Any]) -> nn.Module:
+    """The network that an architecture, as `save` wrote it, describes; an ensemble is one of several."""
+    name, settings = fields.pop("name"), fields.pop("options")
+    if name == "ensemble":
+        return ensemble([_built(member) for member in settings["members"]])
+    return build(name, **fields, **settings)

@@ -12,7 +12,7 @@ import gambeson as package
 from gambeson import cli
 
 COMMANDS = ["quickstart", "train", "attack", "certify", "check", "verify", "predict", "report", "export", "list"]
-COMMANDS += ["data fetch", "sweep"]
+COMMANDS += ["data fetch", "sweep", "ensemble"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
