@@ -11,8 +11,8 @@ from gambeson.types import Images, Logits
 class Ensemble(nn.Module):
     """images (N, C, H, W) -> mean over the members of their logits (N, K).
 
-    Under noise it varies less than one of them, so that the smoothed classifier is surer of its class and certified for a
-    larger radius, at the price of as many forward passes.
+    Under noise it varies less than one of them, so that the smoothed classifier is surer of its class and certified
+    for a larger radius, at the price of as many forward passes.
 
     >>> Ensemble([nn.Flatten(), nn.Flatten()])(torch.ones(1, 1, 1, 2))
     tensor([[1., 1.]])
