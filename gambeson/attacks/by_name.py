@@ -10,6 +10,7 @@ from torch import Tensor
 from gambeson.attacks import ATTACKS, NEAREST_ATTACKS
 from gambeson.attacks.boundary import FEWEST_QUERIES
 from gambeson.attacks.result import Result
+from gambeson.attacks.spsa import own_rule
 from gambeson.errors import UserError, nearest
 from gambeson.types import Ball, Box, Classifier, Images, Labels, Norm
 
@@ -56,7 +57,7 @@ def complete(name: str, given: Mapping[str, Any], *, norm: Norm, eps: float | No
     if found.get("step_size", 0) is None and eps is not None:
         found["step_size"] = {"fgsm": eps, "spsa": 2.5 * eps / max(found.get("steps", 1), 1)}.get(name, eps / 10)
     if found.get("step_rule", "") is None:
-        found["step_rule"] = "sign" if norm == "linf" else "normalised"
+        found["step_rule"] = own_rule(norm) if name == "spsa" else "sign" if norm == "linf" else "normalised"
     return found
 
 
@@ -84,6 +85,8 @@ def own_norm(name: str, wished: Norm | None = None) -> Norm:
 def cheapest(options: Mapping[str, Any], least: Mapping[str, int] = _LEAST) -> dict[str, Any]:
     """The same options with next to no budget, to see whether the attack takes them."""
     smaller = {key: min(value, least[key]) if key in least and value else value for key, value in options.items()}
+    if options.get("samples", 0) % 2:
+        smaller["samples"] = options["samples"]  # what must be even is refused before anything is written
     return smaller | ({"of": cheapest(options["of"], least)} if "of" in options else {})
 
 

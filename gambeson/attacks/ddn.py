@@ -47,7 +47,7 @@ def ddn(
     >>> round(ddn(flat, torch.full((1, 1, 2, 2), 0.6), torch.tensor([0])).distance.item(), 2)
     0.2
 
-    Rony et al. 2019, arXiv:1811.09600.
+    Rony et al. 2019, arXiv:1811.09600, where levels is 255.
     """
     box = box or Box()
     keys = range(len(x)) if keys is None else keys

@@ -11,6 +11,7 @@ from gambeson.attacks.arguments import check
 from gambeson.attacks.gradients import nearest_boundary
 from gambeson.attacks.result import Result
 from gambeson.attacks.search import Best, Rows, begin, column, end, going_on, look, record, unsettled
+from gambeson.errors import UserError
 from gambeson.types import Ball, Box, Classifier, Images, Labels
 
 _ALPHA, _ETA, _BETA = 0.1, 1.05, 0.9  # pull to the image, overshoot, way back once it fools: as published
@@ -39,9 +40,9 @@ def fab(
     scales of logits matter. Untargeted, the nearest of all linearised boundaries counts, which costs a backward pass
     per class; with `towards` (or `targets`) the one to that class: `multi_targeted(attack=fab)` is the published FAB-T.
 
-    loss: "difference", what is linearised; it is an argument so that compositions can say it. The first restart begins
-    at x, others at random within half the ball (or half the smallest distance so far). What fools outside the ball is
-    no success: x comes back.
+    loss: what is linearised, 0 on the boundary: "difference"; with `towards` also "margin" or "dlr". The first restart
+    begins at x, others at random within half the ball (or half the smallest distance so far). What fools outside the
+    ball is no success: x comes back.
 
     >>> flat = lambda images: torch.stack([images.sum((1, 2, 3)), torch.full((len(images),), 2.0)], 1)
     >>> fab(flat, torch.full((1, 1, 2, 2), 0.6), torch.tensor([0]), ball=Ball("linf", 0.2)).success
@@ -52,6 +53,9 @@ def fab(
     """
     box = box or Box()
     keys = range(len(x)) if keys is None else keys
+    aimed = targets is not None or towards is not None
+    if loss not in (allowed := ("difference", "margin", "dlr") if aimed else ("difference",)):
+        raise UserError(f"loss is {loss!r}; what fab linearises must be 0 on the boundary: {' or '.join(allowed)}")
     check(x, y, targets, towards, box=box, keys=keys, steps=steps, step_size=None, restarts=restarts, random_start=True)
     with torch.inference_mode(False):
         everyone, best, _ = begin(logits, x, y, targets, towards, loss=loss)

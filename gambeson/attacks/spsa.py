@@ -15,7 +15,7 @@ from gambeson.attacks.result import Result
 from gambeson.attacks.search import Best, Rows, begin, end, going_on, look, record, unsettled
 from gambeson.attacks.steps import State, step
 from gambeson.errors import UserError
-from gambeson.types import Ball, Box, Classifier, Images, Labels
+from gambeson.types import Ball, Box, Classifier, Images, Labels, Norm
 
 _DRAWN = 32  # directions that are drawn at a time, whatever goes through the classifier in one call
 
@@ -28,7 +28,7 @@ def spsa(
     ball: Ball,
     steps: int = 100,
     step_size: float | None = None,
-    step_rule: str = "adam",
+    step_rule: str | None = None,
     samples: int = 2_048,
     delta: float = 0.01,
     chunk: int = 4_096,
@@ -47,7 +47,8 @@ def spsa(
     samples     evaluations of the loss for one gradient, even, >= 2: half as many directions, both ways.
     chunk       points that go through the classifier in one call at most, of all images.
     delta       > 0, in pixel units; these points may leave the box.
-    steps, step_size, step_rule, loss, restarts, early_stop, targets, towards, box, keys: as in `pgd`; step_size None:
+    step_rule   as in `pgd`; None: "adam", in l1, where its steps go to all pixels, "normalised".
+    steps, step_size, loss, restarts, early_stop, targets, towards, box, keys: as in `pgd`; step_size None:
     2.5 eps / steps. Calls the classifier on 2 + restarts * ((samples + 1) * steps + 1) points for an image that holds
     out. A classifier with state per image (`.select`) gets its rows repeated.
 
@@ -69,6 +70,7 @@ def spsa(
     if not delta > 0:
         raise UserError(f"delta is {delta}; it must be > 0, in pixel units")
     length = 2.5 * ball.eps / steps if step_size is None else step_size
+    rule = step_rule or own_rule(ball.norm)
     with torch.inference_mode(False), torch.no_grad():
         everyone, best, _ = begin(logits, x, y, targets, towards, loss=loss, early_stop=early_stop)
         for restart in range(restarts if ball.eps > 0 else 0):
@@ -88,11 +90,16 @@ def spsa(
                     rows, x_adv, state = rows.select(left), x_adv[left], tuple(kept[left] for kept in state)
                     generators = [generators[place] for place in left.tolist()]
                 grad = _estimate(rows, x_adv, generators, samples // 2, delta, chunk, loss, best)
-                move, state = step(step_rule, grad, state, count, x=x_adv, norm=ball.norm, length=length, box=box)
+                move, state = step(rule, grad, state, count, x=x_adv, norm=ball.norm, length=length, box=box)
                 x_adv = geometry.project(x_adv + move, rows.x, ball, box)
             else:
                 record(best, rows, x_adv, look(rows, x_adv, loss, gradient=False), early_stop)
     return end(logits, x, y, best, norm=ball.norm, loss=loss, rows=everyone)
+
+
+def own_rule(norm: Norm) -> str:
+    """The step rule that is usual in a norm."""
+    return "normalised" if norm == "l1" else "adam"
 
 
 def _estimate(

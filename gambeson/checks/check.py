@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
-from gambeson.checks.thresholds import HALF, IMAGES, VOID, largest, limit
+from gambeson.checks.thresholds import HALF, IMAGES, VOID, largest, limit, tells
 
 Verdict = Literal["pass", "doubt", "fail", "not_run"]
 _SEVERITY = ("pass", "doubt", "fail")
@@ -25,13 +25,15 @@ class Check:
 
 class Count(NamedTuple):
     """bad: how many images show a sign that attacks fail for reasons of their own, of the `able` ones that could show
-    it; images: that were looked at in all. where: the ball and the classifier.
+    it; images: that were looked at in all. where: the ball and the classifier. less: what should have been spent on
+    looking, where too little was to say that there is nothing.
     """
 
     bad: int
     able: int
     images: int
     where: str
+    less: str | None = None
 
 
 def not_run(name: str, needs: str) -> Check:
@@ -41,8 +43,8 @@ def not_run(name: str, needs: str) -> Check:
 def counted(
     name: str, counts: Sequence[Count], *, needs: str, meaning: str, next_step: str, among: str = "images"
 ) -> Check:
-    """The worst verdict on any count decides. Those of fewer than 200 images have none, nor have those that would pass
-    even if every image that could show the sign did.
+    """The worst verdict on any count decides. Those of fewer than 200 images have none. Nor does one pass that was
+    hardly looked for, or where so few images could show the sign that half of them might and raise no doubt.
 
     needs: what is recorded for it; among, meaning: what can show it and what it shows, of a sentence.
     """
@@ -51,14 +53,18 @@ def counted(
     enough = [count for count in counts if count.images >= IMAGES]
     if not enough:
         return not_run(name, f"{IMAGES} images and has {max(count.images for count in counts)}")
-    told = [count for count in enough if count.able > limit(name, count.able, len(enough))]
+    looks = len(enough)
+    judged = [(_verdict(name, count, looks), count, limit(name, count.able, looks)) for count in enough]
+    told = [
+        one for one in judged
+        if one[0] != "pass" or (one[1].less is None and tells(name, one[1].able, looks))
+    ]  # fmt: skip
     if not told:
-        best = max(enough, key=lambda count: count.able)
-        needs = f"more {among} than {best.able}" if best.able else f"{among}, and there were none"
-        return not_run(name, f"{needs} ({best.where})")
-    judged = [(_verdict(name, count, len(told)), count, limit(name, count.able, len(told))) for count in told]
+        best = max(enough, key=lambda count: (count.less is None, count.able))
+        few = f"more {among} than {best.able}" if best.able else f"{among}, and there were none"
+        return not_run(name, f"{best.less or few} ({best.where})")
     verdict, worst, most = max(
-        judged, key=lambda one: (_SEVERITY.index(one[0]), one[1].bad - one[2], one[1].bad / one[1].able)
+        told, key=lambda one: (_SEVERITY.index(one[0]), one[1].bad - one[2], one[1].bad / one[1].able)
     )
     text = f"{worst.bad} of {worst.able} {among} {meaning} ({worst.where})."
     return Check(name, verdict, worst.bad, most, text, "None needed." if verdict == "pass" else next_step)

@@ -8,6 +8,7 @@ from typing import Any
 
 from gambeson.attacks import BLACK_BOX
 from gambeson.checks.check import Count
+from gambeson.checks.thresholds import LEAST
 from gambeson.of_eps import of_eps
 from gambeson.records import Run
 
@@ -27,11 +28,21 @@ class _Broken:
     attack: str
     scores: bool  # whether its gradients are estimated from scores
     fell: Fell
+    options: Line
 
     @property
     def blind(self) -> bool:
         """To gradients."""
         return self.scores or self.attack in BLACK_BOX
+
+    @property
+    def less(self) -> str | None:
+        """What it should have spent, where it did not: then it finds nothing because it did not look."""
+        of = {"random_noise": ("draws", "noise_draws"), "square": ("queries",) * 2, "boundary": ("queries",) * 2}
+        option, budget = of.get(self.attack, ("", ""))
+        if not option or self.options.get(option, 0) >= LEAST[budget]:
+            return None
+        return f"{self.attack} with at least {LEAST[budget]:,} {option}"
 
 
 def one_step(run: Run) -> tuple[Count, ...]:
@@ -73,7 +84,8 @@ def rounded(run: Run) -> tuple[Count, ...]:
     for evaluation in run.evaluations("attacked"):
         settings, records = evaluation["settings"], run.records(evaluation["id"])
         known = [record for record in records if record.get("predict_rounded") is not None]
-        if settings["eps"] and known and settings.get("early_stop") is False:
+        stops = settings.get("early_stop", (settings.get("options") or {}).get("early_stop"))
+        if settings["eps"] and known and stops is False:
             fell = [r for r, hit in zip(known, _fell(settings, known).values(), strict=True) if hit]
             bad = sum(r["predict_rounded"] != r["target"] if settings.get("targeted")
                       else r["predict_rounded"] == r["label"] for r in fell)  # fmt: skip
@@ -87,7 +99,7 @@ def _against(run: Run, weaker: Callable[[_Broken], bool], stronger: Callable[[_B
 
     Of one suite, what ran after the weaker one is left out: it was given what that one had left, and can only agree.
     """
-    found, shown = list(_broken(run)), dict[str, Fell]()
+    found, shown, less = list(_broken(run)), dict[str, Fell](), dict[str, str | None]()
     for one in filter(weaker, found):
         others = [
             other for other in found if stronger(other) and other.terms == one.terms
@@ -101,7 +113,8 @@ def _against(run: Run, weaker: Callable[[_Broken], bool], stronger: Callable[[_B
             f", {one.terms['noise']}" if one.terms["noise"] else ""
         )
         shown[where] = _either([shown.get(where, {}), pairs])
-    return tuple(count for where, pairs in shown.items() for count in _counts(pairs, where))
+        less[where] = less.get(where, one.less) and one.less  # one that looked is enough
+    return tuple(count._replace(less=less[where]) for where, pairs in shown.items() for count in _counts(pairs, where))
 
 
 def _broken(run: Run) -> Iterator[_Broken]:
@@ -114,21 +127,21 @@ def _broken(run: Run) -> Iterator[_Broken]:
         terms = {term: settings.get(term) for term in _TERMS}
         terms["seed"] = settings["seed"] if settings.get("targeted") == "random" else None
         scores = settings.get("gradient") == "stein"
-        fell, attack = _fell(settings, records), settings["attack"]
+        fell, attack, options = _fell(settings, records), settings["attack"], settings.get("options") or {}
         if settings["eps"] is None:
             near = {_key(record): record["distance"] for record in records}
             for norm, eps in sorted(balls):
                 if norm == settings["norm"]:
                     inside = {key: found and near[key] <= eps for key, found in fell.items()}
-                    yield _Broken(name, 0, {**terms, "eps": eps}, attack, scores, inside)
+                    yield _Broken(name, 0, {**terms, "eps": eps}, attack, scores, inside, options)
         elif settings["eps"] > 0 and not settings.get("members"):
-            yield _Broken(name, 0, terms, attack, scores, fell)
+            yield _Broken(name, 0, terms, attack, scores, fell, options)
         elif settings["eps"] > 0:
             names = [member["name"] for member in settings["members"]]
             for place, member in enumerate(settings["members"]):
                 left = (None, *names[place:])
                 broke = {_key(r): r["broken_by"] == names[place] if r["broken_by"] in left else None for r in records}
-                yield _Broken(name, place, terms, member["attack"], scores, broke)
+                yield _Broken(name, place, terms, member["attack"], scores, broke, member["options"])
 
 
 def _fell(settings: Line, records: Iterable[Line]) -> Fell:

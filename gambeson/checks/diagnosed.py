@@ -103,7 +103,7 @@ SIGNS = {
     "predictions_stable": Sign(
         lambda record, _: record["unstable"] > UNSTABLE,
         f"change their margin by more than {UNSTABLE:.0%} under tiny random moves",
-        "The loss is rough or random: average gradients over moves or calls (--set calls=20), attack scores.",
+        "The loss is rough: average gradients over small moves (a smooth stand-in), attack its scores.",
     ),
     "no_silent_success": Sign(
         lambda record, _: record["silent"],

@@ -1,8 +1,11 @@
 """How many images may show a sign before a check doubts: shares that honest models stay below."""
 
+from math import ceil
+
 from scipy.stats import binom
 
 IMAGES = 200  # that were looked at; fewer say too little
+POWER = 0.05  # how often a sign that half of the images show may go unseen
 FALSE_ALARM = 1e-3  # how often a check doubts a model whose images show its sign with just the allowed probability
 
 ALLOWED = {
@@ -16,10 +19,11 @@ ALLOWED = {
     "no_silent_success": 0.05,
     "optimisation_complete": 0.05,
     "attacks_transfer": 0.15,  # to the vote; few draws overstate what a point does
-    "steps_converged": 0.005,  # an accuracy has converged that changes by less than half a point
+    "steps_converged": 0.005,
     "restarts_converged": 0.005,
     "survives_rounding": 0.05,
 }
+DEFINED = ("steps_converged", "restarts_converged")  # by no statistics: what changes by half a point has not converged
 HALF = 0.5  # of the images that could show one of these: where more do, nothing is left of the accuracy that was quoted
 VOID = (
     "one_step_not_better", "black_box_not_better", "random_noise_finds_nothing", "unlimited_attack_succeeds",
@@ -33,10 +37,21 @@ INCOMPLETE = 0.05  # of the whole gain, what the last ten steps brought (Pintor 
 def limit(check: str, images: int, looks: int = 1) -> int:
     """The largest count of `images` that passes, where one in any of so many `looks` decides.
 
-    >>> limit("black_box_not_better", 200), limit("steps_converged", 10_000)
-    (8, 73)
+    >>> limit("black_box_not_better", 200), limit("steps_converged", 200), limit("steps_converged", 1_000)
+    (8, 0, 4)
     """
+    if check in DEFINED:
+        return max(0, ceil(ALLOWED[check] * images) - 1)
     return largest(ALLOWED[check], images, looks)
+
+
+def tells(check: str, images: int, looks: int = 1) -> bool:
+    """Whether a pass on so many says anything: where half of them showed the sign, 19 times in 20 it would be doubted.
+
+    >>> tells("black_box_not_better", 2), tells("black_box_not_better", 11)
+    (False, True)
+    """
+    return bool(binom.cdf(limit(check, images, looks), images, HALF) <= POWER)
 
 
 def largest(share: float, images: int, looks: int = 1) -> int:

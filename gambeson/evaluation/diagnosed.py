@@ -54,7 +54,7 @@ def diagnosed(
     """
     data, budget = examples(data), budget or Budget()
     check_batch(batch)
-    batch = batch or 100  # what a kill loses, against what small calls cost
+    batch = batch or (100 if noise is None else 20)  # what a kill loses, against what small calls cost
     ball = Ball(norm, eps)
     if eps == 0:
         raise UserError("eps is 0; a diagnosis needs a ball, eps > 0")

@@ -21,6 +21,7 @@ from gambeson.attacks import (
 from gambeson.attacks.by_name import cheapest, complete, own_norm, run
 from gambeson.attacks.high_confidence import towards_confidence
 from gambeson.attacks.search import NoGradient
+from gambeson.errors import UserError
 from gambeson.geometry import random_start
 from gambeson.smoothed import redrawn
 from gambeson.types import Ball
@@ -210,3 +211,12 @@ def test_the_likeliest_classes_come_first(net):
     multi_targeted(net, X, y, ball=Ball("linf", 0.2), attack=inner, early_stop=False, steps=20, classes=1)
     second = net(X).scatter(1, y[:, None], float("-inf")).argmax(1)
     assert torch.equal(named[0], second)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "log_probability"])
+def test_fab_linearises_only_what_is_zero_on_the_boundary(loss: str) -> None:
+    logits, x, y = torch.nn.Flatten(), torch.full((1, 1, 1, 2), 0.5), torch.tensor([0])
+    with pytest.raises(UserError, match="must be 0 on the boundary: difference"):
+        ATTACKS["fab"](logits, x, y, ball=Ball("l2", 0.1), loss=loss, towards=torch.tensor([1]))
+    with pytest.raises(UserError, match="must be 0 on the boundary: difference"):
+        ATTACKS["fab"](logits, x, y, ball=Ball("l2", 0.1), loss="margin")

@@ -29,7 +29,6 @@ def test_fooled_beyond_the_distance_and_never_below(norm, name):
     logits, weight, x, y = linear(classes=4 if name.startswith("multi") else 2, away=0.15, norm=norm)
     radii, options = nearest(logits, weight, x, y, norm).values, (GRADIENT | SCORES)[name]
     assert 0.03 < radii.min() < radii.max() < 0.3  # the box is out of reach
-    options = options | ({"step_rule": "normalised"} if name == "spsa" else {})
     for row, radius in enumerate(radii.tolist()):
         one = slice(row, row + 1)
         for factor, expected in ((1.01 if name in GRADIENT else 1.5, True), (0.99, False)):

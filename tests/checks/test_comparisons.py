@@ -20,7 +20,7 @@ def other(name: str, eps: float | None = 0.1, **changed: Any) -> dict[str, Any]:
     """The settings of an attack whose options are in one place."""
     listed = ("steps", "step_size", "step_rule", "loss", "restarts", "random_start", "early_stop", "step_rule_settings")
     rest = {key: value for key, value in attack(0.1).items() if key not in listed}
-    return {**rest, "attack": name, "eps": eps, "options": {}, **changed}
+    return {**rest, "attack": name, "eps": eps, "options": {"queries": 5_000, "draws": 10_000}, **changed}
 
 
 # success_grows_with_eps
@@ -137,6 +137,39 @@ def test_a_black_box_by_itself_or_beside_one_step_is_compared_with_nothing(run: 
     assert check(run, "black_box_not_better").verdict == "not_run"
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "check_name", "said"),
+    [
+        ("square", {"queries": 999}, "black_box_not_better", "square with at least 1,000 queries"),
+        ("boundary", {"queries": 120}, "black_box_not_better", "boundary with at least 1,000 queries"),
+        ("random_noise", {"draws": 10}, "random_noise_finds_nothing", "random_noise with at least 10,000 draws"),
+    ],
+)
+def test_what_hardly_looked_may_raise_a_doubt_and_passes_nothing(
+    run: Run, name: str, options: dict[str, Any], check_name: str, said: str
+) -> None:
+    attacked(run, attack(0.1), 50)
+    attacked(run, other(name, options=options), 40)
+    found = check(run, check_name)
+    assert (found.verdict, said in found.meaning) == ("not_run", True)
+    attacked(run, other(name, options=options, seed=1), 120)
+    assert check(run, check_name).verdict == "doubt"
+
+
+def test_one_black_box_that_looked_hard_enough_is_enough(run: Run) -> None:
+    attacked(run, attack(0.1), 50)
+    attacked(run, other("square", options={"queries": 100}), 40)
+    attacked(run, other("spsa", options={}), 40)
+    assert check(run, "black_box_not_better").verdict == "pass"
+
+
+def test_a_handful_that_held_out_passes_nothing(run: Run) -> None:
+    attacked(run, attack(0.1), IMAGES - 2)
+    attacked(run, other("square"), 40)
+    found = check(run, "black_box_not_better")
+    assert (found.verdict, "more images that hold out against gradients than 2" in found.meaning) == ("not_run", True)
+
+
 def test_what_boundary_found_counts_inside_the_ball_only(run: Run) -> None:
     attacked(run, attack(0.1, norm="l2"), 0)
     attacked(run, other("boundary", None, norm="l2"), 100, distance=0.11)
@@ -152,7 +185,10 @@ def test_random_noise_that_finds_what_pgd_missed_is_doubted(run: Run) -> None:
     assert check(run, "black_box_not_better").verdict == "not_run"
 
 
-NAMED = ({"name": "square", "attack": "square", "options": {}}, {"name": "apgd", "attack": "apgd", "options": {}})
+NAMED = (
+    {"name": "square", "attack": "square", "options": {"queries": 5_000}},
+    {"name": "apgd", "attack": "apgd", "options": {}},
+)
 
 
 def suite(run: Run, order: tuple[int, int], by: str, broken: int) -> None:
@@ -225,6 +261,11 @@ def test_images_that_fool_no_more_once_they_are_saved_are_counted(run: Run, lost
     found = check(run, "survives_rounding")
     assert (found.verdict, found.value) == (verdict, lost)
     assert f"{lost} of {100 + lost} adversarial points of largest loss" in found.meaning
+
+
+def test_so_are_those_of_attacks_whose_options_are_in_one_place(run: Run) -> None:
+    attacked(run, other("apgd", options={"early_stop": False}), 200, predict_rounded=1)
+    assert check(run, "survives_rounding").verdict == "doubt"
 
 
 def test_an_attack_that_ends_at_the_boundary_may_end_between_two_images(run: Run) -> None:

@@ -104,8 +104,15 @@ def test_a_suite_costs_what_its_members_do() -> None:
 
 
 @pytest.mark.parametrize("name", [*ATTACKS, *NEAREST_ATTACKS])
-def test_an_attacks_own_work_grows_with_its_budget(name: str) -> None:
+def test_an_attacks_own_work_has_a_price(name: str) -> None:
     norm, eps = (own_norm(name), None) if name in NEAREST_ATTACKS else ("linf", 0.1)
     usual = complete(name, {}, norm=norm, eps=eps)
     spent = seconds(Steadfast(), torch.rand(2, 1, 4, 4), [Planned(name, usual, norm, eps)], classes=5)
     assert 0 < spent < float("inf")
+
+
+@pytest.mark.parametrize(("name", "option"), [("pgd", "steps"), ("square", "queries"), ("random_noise", "draws")])
+def test_ten_times_the_budget_takes_about_ten_times_as_long(name: str, option: str) -> None:
+    """By the number of calls, which no clock decides."""
+    few, many = (calls(name, complete(name, {option: n}, norm="linf", eps=0.1), classes=5) for n in (1_000, 10_000))
+    assert 8 < (many.forward + many.backward) / (few.forward + few.backward) < 12
