@@ -22,7 +22,7 @@ class Point:
     @property
     def name(self) -> str:
         """Of folders: the keys' last parts and their values."""
-        words = [word.rpartition("=") for word in self.settings]
+        words = [word.partition("=") for word in self.settings]
         named = "_".join(f"{key.rpartition('.')[2]}-{value}" for key, _, value in words) or "recipe"
         return "".join(letter if letter.isalnum() or letter in "-_.+" else "-" for letter in named)
 
@@ -59,6 +59,8 @@ def points(grid: Sequence[str]) -> list[Point]:
     if len(set(keys)) < len(keys):
         raise UserError(f"--grid names a key twice: {', '.join(keys)}; give all its values together")
     made = [Point(settings) for settings in product(*axes)]
+    if "seed" in keys:
+        raise UserError("--grid names seed; a sweep's seeds are its --seeds, from the recipe's own on")
     if len({point.name for point in made}) < len(made):
         raise UserError("two points of the grid would have one folder: write their values differently")
     return made

@@ -24,7 +24,7 @@ from gambeson.records import Run
 from gambeson.training import train
 
 EPS, IMAGES, SEED = 0.1, 250, 20_000  # thresholds were set on nets of other seeds
-QUICK = Budget(steps=200, restarts=10, restart_steps=30, queries=1_000, noise_draws=500, directions=30,
+QUICK = Budget(steps=200, restarts=20, restart_steps=30, queries=1_000, noise_draws=500, directions=30,
                linearity_restarts=1, linearity_steps=10)  # fmt: skip
 
 

@@ -15,7 +15,9 @@ def test_every_combination_has_a_folder_of_its_own() -> None:
         ("method.beta=3", "method.eps=0.1"),
     ]
     assert len({point.name for point in found}) == 4
+    assert found[0].name == "beta-1_eps--from---0.0--to---0.3-"
     assert all("/" not in point.name and " " not in point.name for point in found)
+    points(["method.eps={from = 0.0, to = 0.3, until = 0.2},{from = 0.1, to = 0.3, until = 0.2}"])
     assert points([]) == [Point(())]
 
 
@@ -28,6 +30,7 @@ def test_every_combination_has_a_folder_of_its_own() -> None:
         (["method.beta=1,1"], "names a value twice"),
         (["a=1", "a=2"], "names a key twice"),
         (["a=x/y,x y"], "one folder"),
+        (["seed=0,1"], "a sweep's seeds are its --seeds"),
     ],
 )
 def test_a_grid_that_is_none_is_refused(grid: list[str], message: str) -> None:

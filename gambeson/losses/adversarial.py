@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gambeson.losses.terms import pgd
+from gambeson.losses.terms import answer, pgd
 from gambeson.models.first_layers import quick_to_images
 from gambeson.models.modes import evaluating, frozen
 from gambeson.types import Ball, Images, Labels, Norm
@@ -57,4 +57,4 @@ def adversarial(
             model, x, y, ball=Ball(norm, eps), steps=steps, step_size=step_size, step_rule=step_rule,
             random_start=random_start, early_stop=False, keys=keys,
         )  # fmt: skip
-    return {"cross_entropy": cross_entropy(model(found.x_adv), y)}, state
+    return {"cross_entropy": cross_entropy(answer(model, found.x_adv), y)}, state

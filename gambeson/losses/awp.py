@@ -34,8 +34,8 @@ def awp(loss: Loss) -> Loss:
     (>= 0, published 0.005; 0 is the method itself) is added to the method's own.
 
     What the method attacks is found once, at w, and its noise is the same in both passes. One forward and backward pass
-    over the training rows more than the method takes; batch normalisation's running averages see the batch twice, as in
-    the published code.
+    over the training rows more than the method takes. As published, batch normalisation's running averages see the
+    second pass only. With several ranks each finds v on its own slice of the batch.
 
     Paper: Wu, Xia and Wang, "Adversarial weight perturbation helps robust generalization", NeurIPS 2020,
     arXiv:2004.05884.
@@ -56,7 +56,8 @@ def awp(loss: Loss) -> Loss:
         if awp == 0:
             return loss(players, x, y, state=state, generator=generator, **method)
         model, before = players["model"], generator.get_state()
-        found: list[Tensor] = []
+        buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        found: list[Any] = []
         with keeping(found):
             terms, _ = loss(players, x, y, state=state, generator=generator, **method)
         weights = {name: w for name, w in model.named_parameters() if w.requires_grad and w.dim() > 1}
@@ -66,6 +67,8 @@ def awp(loss: Loss) -> Loss:
             for (name, w), g in zip(weights.items(), gradients, strict=True)
             if g is not None
         }
+        for buffer, was in buffers:
+            buffer.copy_(was)
         generator.set_state(before)
         with keeping(iter(found)):
             return loss(

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gambeson.losses.terms import ascend, at_least, draws_of, not_negative, searched
+from gambeson.losses.terms import answer, ascend, at_least, draws_of, not_negative, searched
+from gambeson.models.modes import evaluating
 from gambeson.types import Images, Labels
 
 
@@ -30,8 +31,9 @@ def cat_rs(
     mean and about the length of e_i; t = the smoothed prediction.
 
     Args:
-        players: {"model": f}, images -> logits (N, K). With "teacher", t is its mean prediction under these draws;
-            published: a network trained under noise of sigma 0.25. Without, the model's own, held fixed.
+        players: {"model": f}, images -> logits (N, K). With "teacher", t is its mean prediction under these draws,
+            in evaluation mode; published: a network trained under noise of sigma 0.25. Without, the model's own, held
+            fixed.
         x: images (N, C, H, W) in [0, 1]; the noisy ones are not clipped.
         y: labels (N,).
         state: handed back as it came.
@@ -57,7 +59,7 @@ def cat_rs(
     not_negative(weight=weight, eps=eps)
     model = players["model"]
     drawn, noisy = draws_of(x, "gaussian", sigma, draws, generator)
-    logits = model(noisy(x[:, None], drawn).flatten(0, 1))
+    logits = answer(model, noisy(x[:, None], drawn).flatten(0, 1))
     each = cross_entropy(logits, y.repeat_interleave(draws), reduction="none").unflatten(0, (len(x), draws))
     right = (logits.argmax(1) == y.repeat_interleave(draws)).unflatten(0, (len(x), draws)).to(x.dtype).mean(1)
     luck = torch.rand(len(x), draws, generator=generator, device=x.device, dtype=x.dtype)
@@ -67,11 +69,14 @@ def cat_rs(
     if weight == 0:
         return terms, state
     with torch.no_grad():
-        judge = players["teacher"](noisy(x[:, None], drawn).flatten(0, 1)) if "teacher" in players else logits.detach()
+        judge = logits.detach()
+        if "teacher" in players:
+            with evaluating(players["teacher"]) as teacher:
+                judge = answer(teacher, noisy(x[:, None], drawn).flatten(0, 1))
         target = judge.softmax(1).unflatten(0, (len(x), draws)).mean(1)
 
     def apart(noise: Tensor) -> Tensor:
-        log_p = model(x.repeat_interleave(draws, 0) + noise).log_softmax(1)
+        log_p = answer(model, x.repeat_interleave(draws, 0) + noise).log_softmax(1)
         wanted = target.repeat_interleave(draws, 0)
         return (torch.xlogy(wanted, wanted) - wanted * log_p).sum(1)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gambeson.losses.terms import consistency_of, draws_of, not_negative
+from gambeson.losses.terms import answer, consistency_of, draws_of, not_negative
 from gambeson.noise import Kind
 from gambeson.types import Images, Labels
 
@@ -52,7 +52,7 @@ def consistency(
     """
     not_negative(weight=weight, entropy=entropy)
     drawn, noisy = draws_of(x, noise, sigma, draws, generator)
-    logits = players["model"](noisy(x[:, None], drawn).flatten(0, 1))
+    logits = answer(players["model"], noisy(x[:, None], drawn).flatten(0, 1))
     terms = {"cross_entropy": cross_entropy(logits, y.repeat_interleave(draws))}
     if weight or entropy:
         terms["consistency"] = consistency_of(logits.unflatten(0, (len(x), draws)), weight, entropy)

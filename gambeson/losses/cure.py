@@ -8,8 +8,8 @@ from torch.nn.functional import cross_entropy
 
 from gambeson.errors import UserError
 from gambeson.geometry import steepest
-from gambeson.losses.terms import not_negative
-from gambeson.models.batch_statistics import recorded, reused
+from gambeson.losses.terms import answer, not_negative
+from gambeson.models.batch_statistics import Statistics, normalises, recorded, reused
 from gambeson.types import Images, Labels
 
 
@@ -46,23 +46,42 @@ def cure(
     Paper: Moosavi-Dezfooli, Fawzi, Uesato and Frossard, "Robustness via curvature regularization, and vice versa",
     CVPR 2019, arXiv:1811.09716; the length is not squared, as in its code. z is held fixed; both gradients are
     differentiated to the weights (second order). Published for networks that were trained before. We differ from the
-    code: no third pass over x, and where it switches batch normalisation to evaluation, the moved images are mapped
-    with the statistics of the clean batch.
+    code: without batch normalisation no third pass over x; with it, where the code maps with running averages inside
+    the second term, both of its passes map with the statistics of the clean batch. Without dropout: it draws a mask for
+    each pass.
     """
     not_negative(weight=weight)
     if not h > 0:
         raise UserError(f"h is {h}; it must be > 0, an l2 length in [0, 1] pixel units")
     model = players["model"]
     if weight == 0:
-        return {"cross_entropy": cross_entropy(model(x), y)}, state
-    x = x.detach().requires_grad_()
-    with recorded(model) as statistics:
-        loss = cross_entropy(model(x), y, reduction="none")
-    [here] = torch.autograd.grad(loss.sum(), x, create_graph=True)
-    moved = (x + steepest(here.sign(), x, "l2", h)).detach().requires_grad_()
+        return {"cross_entropy": cross_entropy(answer(model, x), y)}, state
+    loss, _, here, statistics = tangent(model, x, y)
+    moved = (x + steepest(here.detach().sign(), x, "l2", h)).detach().requires_grad_()
     with reused(model, statistics):
-        there = torch.autograd.grad(cross_entropy(model(moved), y, reduction="sum"), moved, create_graph=True)[0]
+        there = torch.autograd.grad(cross_entropy(answer(model, moved), y, reduction="sum"), moved, create_graph=True)[
+            0
+        ]
     return {"cross_entropy": loss.mean(), "curvature": weight * length(there - here).mean()}, state
+
+
+def tangent(
+    model: nn.Module, x: Images, y: Labels, second_order: bool = True
+) -> tuple[Tensor, Tensor, Tensor, Statistics]:
+    """l(x) (N,) to be minimised, l(x) and its gradient to x as a function of the image alone, the batch's statistics.
+
+    With batch normalisation that takes a second pass: through the first, an image's loss depends on the others, and
+    their statistics on the image.
+    """
+    first = x.detach().requires_grad_(not normalises(model))
+    with recorded(model) as statistics:
+        loss = near = cross_entropy(answer(model, first), y, reduction="none")
+    if statistics:
+        first = x.detach().requires_grad_()
+        with reused(model, statistics):
+            near = cross_entropy(answer(model, first), y, reduction="none")
+    [gradient] = torch.autograd.grad(near.sum(), first, create_graph=second_order, retain_graph=True)
+    return loss, near, gradient, statistics
 
 
 def length(each: Tensor) -> Tensor:

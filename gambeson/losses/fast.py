@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson import geometry
-from gambeson.losses.terms import ascend, searched
+from gambeson.losses.terms import answer, ascend, searched
 from gambeson.types import Ball, Images, Labels, Norm
 
 
@@ -50,7 +50,7 @@ def fast(
         start = geometry.anywhere(x, ball, generator)
         with searched(model):
             x = ascend(
-                lambda at: cross_entropy(model(at), y, reduction="none"), start, onto=geometry.onto(x, ball),
+                lambda at: cross_entropy(answer(model, at), y, reduction="none"), start, onto=geometry.onto(x, ball),
                 norm=norm, steps=1, step_size=1.25 * eps if step_size is None else step_size,
             )  # fmt: skip
-    return {"cross_entropy": cross_entropy(model(x), y)}, state
+    return {"cross_entropy": cross_entropy(answer(model, x), y)}, state

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gambeson.losses.terms import not_negative
+from gambeson.losses.terms import answer, not_negative
 from gambeson.types import Images, Labels
 
 
@@ -45,8 +45,8 @@ def input_gradient(
     not_negative(weight=weight)
     model = players["model"]
     if weight == 0:
-        return {"cross_entropy": cross_entropy(model(x), y)}, state
+        return {"cross_entropy": cross_entropy(answer(model, x), y)}, state
     x = x.detach().requires_grad_()
-    loss = cross_entropy(model(x), y, reduction="none")
+    loss = cross_entropy(answer(model, x), y, reduction="none")
     [gradient] = torch.autograd.grad(loss.sum(), x, create_graph=True)
     return {"cross_entropy": loss.mean(), "input_gradient": weight * gradient.flatten(1).square().sum(1).mean()}, state

@@ -9,9 +9,9 @@ from torch.nn.functional import cross_entropy
 
 from gambeson import geometry
 from gambeson.errors import UserError
-from gambeson.losses.cure import length
-from gambeson.losses.terms import ascend, at_least, not_negative
-from gambeson.models.batch_statistics import recorded, reused
+from gambeson.losses.cure import length, tangent
+from gambeson.losses.terms import answer, ascend, at_least, not_negative
+from gambeson.models.batch_statistics import reused
 from gambeson.models.first_layers import quick_to_images
 from gambeson.models.modes import frozen
 from gambeson.types import Ball, Images, Labels, Norm
@@ -66,8 +66,9 @@ def llr(
 
     Paper: Qin et al., "Adversarial robustness through local linearization", NeurIPS 2019, arXiv:1907.02610. d is held
     fixed; second-order gradients through grad l(x). Batch normalisation, as in its code: everything near x is mapped
-    with the statistics of the clean batch. We differ from the code: one clean pass serves the cross-entropy, the
-    gradient and the statistics (the code makes two), and dropout draws a mask for each pass, so do without it.
+    with the statistics of the clean batch, which takes a second clean pass; its gradient holds them fixed, so that g is
+    of one function. We differ: without batch normalisation one clean pass is enough; Adam takes g / max|g|, with 1e-8
+    (the code: g, 1e-9). Dropout draws a mask for each pass, so do without it.
     """
     at_least("steps", steps, 1)
     not_negative(lam=lam, mu=mu)
@@ -79,19 +80,16 @@ def llr(
             raise UserError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
     model, ball = players["model"], Ball(norm, eps)
     if lam == 0 and (mu == 0 or (eps == 0 and slope == "delta")):
-        return {"cross_entropy": cross_entropy(model(x), y)}, state
-    x = x.detach().requires_grad_()
-    with recorded(model) as statistics:
-        loss = cross_entropy(model(x), y, reduction="none")
-    [gradient] = torch.autograd.grad(loss.sum(), x, create_graph=second_order, retain_graph=True)
-    clean, tangent = loss.detach(), gradient.detach()
+        return {"cross_entropy": cross_entropy(answer(model, x), y)}, state
+    loss, near, gradient, statistics = tangent(model, x, y, second_order)
+    clean, fixed = near.detach(), gradient.detach()
 
     def climbed(at: Images) -> Tensor:
-        there = cross_entropy(model(at), y, reduction="none")
+        there = cross_entropy(answer(model, at), y, reduction="none")
         if search == "loss":
             return there
         moved = at.detach() if search == "official" else at
-        return (there - clean - along(moved - x.detach(), tangent)).abs()
+        return (there - clean - along(moved - x.detach(), fixed)).abs()
 
     with frozen(model), quick_to_images(model), reused(model, statistics, detached=True):
         found = ascend(
@@ -100,10 +98,10 @@ def llr(
         )  # fmt: skip
     delta = found - x.detach()
     with reused(model, statistics):
-        there = cross_entropy(model(found), y, reduction="none")
+        there = cross_entropy(answer(model, found), y, reduction="none")
     rise = along(delta, gradient)
     last = length(gradient) if slope == "gradient_norm" else rise.abs()
-    terms = {"linearity": lam * (there - loss - rise).abs().mean(), "slope": mu * last.mean()}
+    terms = {"linearity": lam * (there - near - rise).abs().mean(), "slope": mu * last.mean()}
     return {"cross_entropy": loss.mean(), **terms}, state
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gambeson.attacks.objectives import at as value_at
 from gambeson.errors import UserError
-from gambeson.losses.terms import draws_of, not_negative
+from gambeson.losses.terms import answer, draws_of, not_negative
 from gambeson.types import Images, Labels
 
 
@@ -58,7 +58,7 @@ def macer(
     if not (beta > 0 and gamma > 0):
         raise UserError(f"beta is {beta} and gamma {gamma}; both must be > 0")
     drawn, noisy = draws_of(x, "gaussian", sigma, draws, generator)
-    logits = players["model"](noisy(x[:, None], drawn).flatten(0, 1)).unflatten(0, (len(x), draws))
+    logits = answer(players["model"], noisy(x[:, None], drawn).flatten(0, 1)).unflatten(0, (len(x), draws))
     log_p = logits.log_softmax(2).logsumexp(1) - log(draws)
     terms = {"cross_entropy": -value_at(log_p, y).mean()}
     if weight and sigma:

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, log_softmax, logsigmoid
 from gambeson import geometry
 from gambeson.attacks.objectives import at as value_at
 from gambeson.attacks.objectives import best_other
-from gambeson.losses.terms import ascend, at_least, kl_of_each, not_negative, searched
+from gambeson.losses.terms import answer, ascend, at_least, kl_of_each, not_negative, searched
 from gambeson.losses.trades import START
 from gambeson.types import Ball, Images, Labels, Norm
 
@@ -60,10 +60,10 @@ def mart(
     start = x + START * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     with searched(model):
         x_adv = ascend(
-            lambda at: cross_entropy(model(at), y, reduction="none"), start, onto=geometry.onto(x, ball), norm=norm,
-            steps=steps, step_size=2.5 * eps / steps if step_size is None else step_size,
+            lambda at: cross_entropy(answer(model, at), y, reduction="none"), start, onto=geometry.onto(x, ball),
+            norm=norm, steps=steps, step_size=2.5 * eps / steps if step_size is None else step_size,
         )  # fmt: skip
-    clean, moved = model(torch.cat([x, x_adv])).chunk(2)
+    clean, moved = answer(model, torch.cat([x, x_adv])).chunk(2)
     unsure = 1 - value_at(log_softmax(clean, 1), y).exp()
     return {
         "cross_entropy": cross_entropy(moved, y),

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson.errors import UserError
-from gambeson.losses.terms import noisy_copy
+from gambeson.losses.terms import answer, noisy_copy
 from gambeson.noise import Kind
 from gambeson.types import Images, Labels
 
@@ -49,4 +49,4 @@ def noisy(
     if not (isinstance(draws, int) and draws >= 1):
         raise UserError(f"draws is {draws!r}; it must be an integer >= 1")
     copies = noisy_copy(x.repeat(draws, 1, 1, 1), noise, sigma, generator)
-    return {"cross_entropy": cross_entropy(players["model"](copies), y.repeat(draws))}, state
+    return {"cross_entropy": cross_entropy(answer(players["model"], copies), y.repeat(draws))}, state

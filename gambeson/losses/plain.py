@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from gambeson.losses.terms import answer
 from gambeson.types import Images, Labels
 
 
@@ -34,4 +35,4 @@ def plain(
     >>> round(terms["cross_entropy"].item(), 4)
     0.6931
     """
-    return {"cross_entropy": cross_entropy(players["model"](x), y)}, state
+    return {"cross_entropy": cross_entropy(answer(players["model"], x), y)}, state

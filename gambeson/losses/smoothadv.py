@@ -11,6 +11,7 @@ from gambeson import geometry
 from gambeson.attacks.objectives import at as value_at
 from gambeson.errors import UserError
 from gambeson.losses.terms import (
+    answer,
     ascend,
     at_least,
     consistency_of,
@@ -87,6 +88,8 @@ def smoothadv(
     at_least("steps", steps, 1)
     if attack not in ("pgd", "ddn") or gradient not in ("autograd", "stein"):
         raise UserError(f"attack is {attack!r}, gradient {gradient!r}; pgd or ddn, autograd or stein")
+    if gradient == "stein" and (noise, order) != ("gaussian", "log_of_mean"):
+        raise UserError(f"gradient is stein with {noise} noise and {order}; it is for gaussian noise and log_of_mean")
     model, ball = players["model"], Ball("l2", eps)
     drawn, noisy = draws_of(x, noise, sigma, draws, generator)
     x_adv = x
@@ -105,7 +108,7 @@ def smoothadv(
                     step_size=2 * eps / steps if step_size is None else step_size,
                 )  # fmt: skip
     copies = noisy(x_adv[:, None], drawn).flatten(0, 1)
-    clean, moved = _both(model, x, copies) if stability else (None, model(copies))
+    clean, moved = _both(model, x, copies) if stability else (None, answer(model, copies))
     terms = {"cross_entropy": cross_entropy(moved, y.repeat_interleave(draws))}
     if consistency:
         terms["consistency"] = consistency_of(moved.unflatten(0, (len(x), draws)), consistency, entropy)
@@ -116,11 +119,11 @@ def smoothadv(
 
 def _nearest(smoothed: Classifier, x: Images, y: Labels, ball: Ball, steps: int, generator: torch.Generator) -> Images:
     keys = torch.randint(2**62, (len(x),), generator=generator, device=generator.device).tolist()
-    found = ddn(smoothed, x, y, steps=steps, initial=ball.eps, levels=LEVELS, keys=keys)
+    found = ddn(smoothed, x, y, steps=steps, initial=ball.eps, levels=LEVELS, keys=keys, loss="log_probability")
     return x + (found.x_adv - x).renorm(2, 0, ball.eps)
 
 
 def _both(model: Callable[[Images], Tensor], x: Images, copies: Images) -> tuple[Tensor, Tensor]:
     """Clean and noisy images in one pass."""
-    z = model(torch.cat([x, copies]))
+    z = answer(model, torch.cat([x, copies]))
     return z[: len(x)], z[len(x) :]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson.attacks.objectives import at as value_at
-from gambeson.losses.terms import ascend, at_least, draws_of, not_negative, searched
+from gambeson.losses.terms import answer, ascend, at_least, draws_of, not_negative, searched
 from gambeson.noise import Kind
 from gambeson.smoothed.soft import soft
 from gambeson.types import Images, Labels
@@ -62,7 +62,7 @@ def smoothmix(
     model = players["model"]
     drawn, noisy = draws_of(x, noise, sigma, draws, generator)
     labels = y.repeat_interleave(draws)
-    logits = model(noisy(x[:, None], drawn).flatten(0, 1))
+    logits = answer(model, noisy(x[:, None], drawn).flatten(0, 1))
     if weight == 0:
         return {"cross_entropy": cross_entropy(logits, labels)}, state
     with searched(model):
@@ -75,7 +75,7 @@ def smoothmix(
     mean = logits.softmax(1).unflatten(0, (len(x), draws)).mean(1)
     target = (1 - share[:, None]) * mean + share[:, None] / mean.shape[1]
     share = share.reshape(-1, *[1] * (x.dim() - 1))
-    mixed = model(noisy(((1 - share) * x + share * far)[:, None], drawn).flatten(0, 1)).log_softmax(1)
+    mixed = answer(model, noisy(((1 - share) * x + share * far)[:, None], drawn).flatten(0, 1)).log_softmax(1)
     right = (mean.argmax(1) == y).to(x.dtype)
     apart = torch.xlogy(target, target).sum(1) - (target[:, None] * mixed.unflatten(0, (len(x), draws))).sum(2).mean(1)
     return {"cross_entropy": cross_entropy(logits, labels), "smoothmix": weight * (right * apart).mean()}, state

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson.errors import UserError
-from gambeson.losses.terms import kl_divergence, noisy_copy, soft_cross_entropy
+from gambeson.losses.terms import answer, kl_divergence, noisy_copy, soft_cross_entropy
 from gambeson.noise import Kind
 from gambeson.types import Images, Labels
 
@@ -64,8 +64,8 @@ def stability(
     model = players["model"]
     first = noisy_copy(x, noise, sigma, generator) if divergence == "kl" else x
     if weight == 0:
-        return {"cross_entropy": cross_entropy(model(first), y)}, state
+        return {"cross_entropy": cross_entropy(answer(model, first), y)}, state
     second = noisy_copy(x, noise, sigma, generator)
-    target, moved = model(torch.cat([first, second])).chunk(2)
+    target, moved = answer(model, torch.cat([first, second])).chunk(2)
     distance = kl_divergence(target, moved) if divergence == "kl" else soft_cross_entropy(target, moved)
     return {"cross_entropy": cross_entropy(target, y), "stability": weight * distance}, state

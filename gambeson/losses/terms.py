@@ -45,6 +45,14 @@ def draws_of(
     return drawn.unflatten(0, (draws, len(x))).transpose(0, 1), partial(noisy, law)
 
 
+def answer(model: Callable[[Images], Logits], x: Images) -> Logits:
+    """The model's logits in float32 or better: under autocast they may come in half precision, in which differences
+    of logarithms of probabilities are mostly rounding.
+    """
+    z = model(x)
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+
+
 @contextmanager
 def searched(model: nn.Module) -> Iterator[None]:
     """Inside, gradients go to images: evaluation mode, weights that take none."""

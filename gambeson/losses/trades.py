@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson import geometry
-from gambeson.losses.terms import ascend, at_least, kl_divergence, kl_of_each, not_negative, searched
+from gambeson.losses.terms import answer, ascend, at_least, kl_divergence, kl_of_each, not_negative, searched
 from gambeson.types import Ball, Images, Labels, Norm
 
 START = 0.001  # standard deviation of the published random start
@@ -57,14 +57,14 @@ def trades(
     not_negative(beta=beta)
     model, ball = players["model"], Ball(norm, eps)
     if beta == 0:
-        return {"cross_entropy": cross_entropy(model(x), y)}, state
+        return {"cross_entropy": cross_entropy(answer(model, x), y)}, state
     start = x + START * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     with searched(model):
         with torch.no_grad():
-            target = model(x)
+            target = answer(model, x)
         x_adv = ascend(
-            lambda at: kl_of_each(target, model(at)), start, onto=geometry.onto(x, ball), norm=norm, steps=steps,
-            step_size=2.5 * eps / steps if step_size is None else step_size,
+            lambda at: kl_of_each(target, answer(model, at)), start, onto=geometry.onto(x, ball), norm=norm,
+            steps=steps, step_size=2.5 * eps / steps if step_size is None else step_size,
         )  # fmt: skip
-    clean, moved = model(torch.cat([x, x_adv])).chunk(2)
+    clean, moved = answer(model, torch.cat([x, x_adv])).chunk(2)
     return {"cross_entropy": cross_entropy(clean, y), "trades": beta * kl_divergence(clean, moved)}, state

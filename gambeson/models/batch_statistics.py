@@ -11,6 +11,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 Statistics = dict[nn.Module, tuple[Tensor, Tensor]]  # of every layer: mean and variance of the batch, (channels,)
 
 
+def normalises(model: nn.Module) -> bool:
+    """Whether an answer in this mode depends on the batch that an image comes in."""
+    return any(isinstance(layer, _BatchNorm) and layer.training for layer in model.modules())
+
+
 @contextmanager
 def recorded(model: nn.Module) -> Iterator[Statistics]:
     """Inside, every batch normalisation in training mode also remembers what it normalised with; their gradients too.
@@ -35,7 +40,8 @@ def reused(model: nn.Module, kept: Statistics, *, detached: bool = False) -> Ite
 
 
 def _record(layer: _BatchNorm, x: Tensor, *, kept: Statistics) -> Tensor:
-    variance, mean = torch.var_mean(x, [axis for axis in range(x.dim()) if axis != 1], correction=0)
+    exact = x.float() if x.dtype.itemsize < 4 else x  # as the layer itself does
+    variance, mean = torch.var_mean(exact, [axis for axis in range(x.dim()) if axis != 1], correction=0)
     kept[layer] = (mean, variance)
     return type(layer).forward(layer, x)
 
@@ -48,7 +54,7 @@ def _reuse(layer: _BatchNorm, x: Tensor, *, kept: Statistics) -> Tensor:
     )
     shift = shift if layer.bias is None else shift + layer.bias
     shape = [1, -1, *[1] * (x.dim() - 2)]
-    return x * scale.reshape(shape) + shift.reshape(shape)
+    return (x * scale.reshape(shape) + shift.reshape(shape)).to(x.dtype)
 
 
 @contextmanager

@@ -124,7 +124,7 @@ def short_name(settings: Mapping[str, Any]) -> str:
     >>> short_name({"attack": "pgd", "steps": 20})
     'pgd-20'
     >>> short_name({"attack": "standard", "members": "square", "share": 0.05})
-    'standard without gradients (5 % of its restarts and queries)'
+    'standard without gradients (cut to 5 % of restarts and queries)'
     """
     steps = settings.get("steps") or (settings.get("options") or {}).get("steps")
     name = settings["attack"] + (f"-{steps}" if steps else "")
@@ -132,7 +132,7 @@ def short_name(settings: Mapping[str, Any]) -> str:
         return name
     full = settings["attack"] in GRADIENTS_FIRST or "apgd_ce" in str(settings["members"])
     cut = settings.get("share", 1.0)
-    less = "" if cut == 1 else f" ({100 * cut:.3g} % of its restarts and queries)"
+    less = "" if cut == 1 else f" (cut to {100 * cut:.3g} % of restarts and queries)"
     return name + ("" if full else " without gradients") + less
 
 

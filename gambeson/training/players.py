@@ -1,6 +1,6 @@
 """The networks that are trained, their losses and optimisers. An ordinary method has one player, called "model"."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -20,9 +20,14 @@ def as_players(model: nn.Module | Players) -> dict[str, nn.Module]:
     return {"model": model} if isinstance(model, nn.Module) else dict(model)
 
 
-def as_losses(loss: str | Loss | Mapping[str, Loss], players: Players) -> dict[str, Loss]:
-    """Which loss moves which player, in the order of the updates; a single loss moves "model"."""
-    losses = dict(loss) if isinstance(loss, Mapping) else {"model": get(loss) if isinstance(loss, str) else loss}
+def as_losses(
+    loss: str | Loss | Mapping[str, Loss], players: Players, options: Collection[str] = ()
+) -> dict[str, Loss]:
+    """Which loss moves which player, in the order of the updates; a single loss moves "model". options: the method's
+    keys.
+    """
+    one = get(loss, options) if isinstance(loss, str) else loss
+    losses = dict(one) if isinstance(one, Mapping) else {"model": one}
     for name in losses:
         if name not in players:
             raise UserError(f"loss for player {name!r}: there is no such player; players are {', '.join(players)}")

@@ -83,7 +83,7 @@ def train(
     4
     """
     players = as_players(model)
-    plan = make_plan(as_losses(loss, players), method, optimizer, schedule, augment, settings, seed)
+    plan = make_plan(as_losses(loss, players, method or {}), method, optimizer, schedule, augment, settings, seed)
     if plan.train.keep == "best" and validation is None:
         raise UserError("train.keep is 'best', which needs validation images; set data.validation, or keep = 'last'")
     train_pool, validation_pool = pool(data), None if validation is None else pool(validation)

@@ -192,6 +192,39 @@ def test_check_fails_on_what_it_is_told_to(gambeson, run) -> None:
     assert (done.status, done.err.count("\n")) == (1, 1)
 
 
+def test_a_model_that_turns_out_to_be_random_fails_what_was_recorded_of_it(gambeson, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "moody.py").write_text(
+        "import os, torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        z = super().forward(x.flatten(1))\n"
+        "        return z + torch.randn_like(z) if 'MOODY' in os.environ else z\n"
+        "def net():\n"
+        "    torch.manual_seed(0)\n"
+        "    return Net(64, 10)\n"
+    )
+    run = tmp_path / "r"
+    done = gambeson("attack", "moody:net", "--data", "digits", "--out", run, "--steps", 1, "--limit", 3)
+    assert done.status == 0, done.err
+    monkeypatch.setenv("MOODY", "1")
+    done = gambeson("check", run, "--factory", "moody:net", "--limit", 3)
+    assert (done.status, "Traceback" in done.err) == (1, False)
+    assert "the check model_contract fails" in done.err
+    [check] = Run.open(run).checks()
+    assert (check["check"], check["verdict"]) == ("model_contract", "fail")
+
+
+def test_a_suite_says_about_how_long_it_will_take_before_it_starts(gambeson, run, monkeypatch) -> None:
+    from gambeson.evaluation import attacked
+
+    monkeypatch.setattr(sys.modules[attacked.__module__], "seconds", lambda *_: 30.0)
+    words = ("attack", run, "--preset", "weak", "--eps", "0.1,0.2", "--limit", 12)
+    done = gambeson(*words)
+    assert "about 12 min if all images hold out" in done.err
+    assert "about" not in gambeson(*words).err  # nothing is left to do
+
+
 def test_a_model_that_changed_under_its_records_is_refused(gambeson, run) -> None:
     from gambeson import models
 

@@ -1,11 +1,14 @@
 """gambeson sweep, on the embedded digits."""
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import wait
 
 WORDS = ("sweep", "digits-stability", "--grid", "method.weight=0.5,2.0", "--eps", "0.1", "--images", 20)
 WORDS = (*WORDS, "--set", "train.epochs=1", "--set", "train.ratio_steps=0")
@@ -34,12 +37,33 @@ def test_every_run_is_in_the_tables_and_the_figure(swept: Path) -> None:
     assert (swept / "figures" / "sweep.png").stat().st_size > 1_000
 
 
-def test_the_same_command_does_nothing_twice(swept: Path, gambeson) -> None:
-    before = {path: path.read_bytes() for path in swept.rglob("*") if path.is_file() and path.suffix != ".log"}
-    done = gambeson(*WORDS, "--jobs", 2, "--out", swept)
-    assert done.status == 0, done.err
-    after = {path: path.read_bytes() for path in swept.rglob("*") if path.is_file() and path.suffix != ".log"}
-    assert {path.name for path in before if before[path] != after[path]} <= {"checkpoint.pt"}
+def test_the_same_command_comes_to_the_same_whatever_else_was_recorded(swept: Path, gambeson, tmp_path: Path) -> None:
+    folder = tmp_path / "found"
+    shutil.copytree(swept, folder)
+    before = json.loads((folder / "sweep.json").read_text())["runs"]
+    few = ("--preset", "paper", "--eps", "0,0.1", "--limit", 3)
+    for run in ("weight-0.5_seed-0", "weight-2.0_seed-0"):
+        assert gambeson("attack", folder / "runs" / run, *few).status == 0
+    assert gambeson(*WORDS, "--out", folder).status == 0
+    assert json.loads((folder / "sweep.json").read_text())["runs"] == before
+
+
+def test_ctrl_c_is_one_signal_to_each_run_and_the_same_command_goes_on(tmp_path: Path, process) -> None:
+    words = ("sweep", "digits-plain", "--eps", "0.1", "--images", 10, "--set", "train.ratio_steps=0")
+    words = (*words, "--set", "train.epochs=60", "--out", tmp_path / "found")
+    run = tmp_path / "found" / "runs" / "recipe_seed-0"
+    begun = process(*words)
+    wait(lambda: (run / "metrics.jsonl").exists())
+    begun.send_signal(signal.SIGINT)
+    assert begun.wait(60) == 130
+    log = (tmp_path / "found" / "runs" / "recipe_seed-0.log").read_text()
+    assert "stopped; what is recorded is kept" in log
+    assert "Traceback" not in log
+    assert (run / "checkpoint.pt").exists()
+    assert not (run / "header.json").exists()
+    again = process(*words)
+    assert again.wait(200) == 0
+    assert (tmp_path / "found" / "sweep.json").exists()
 
 
 def test_a_run_that_fails_is_named_with_its_last_words(tmp_path: Path, gambeson) -> None:
@@ -47,8 +71,9 @@ def test_a_run_that_fails_is_named_with_its_last_words(tmp_path: Path, gambeson)
     (tmp_path / "found" / "runs" / "weight-0.5_seed-0" / "header.json").write_text("{}")
     done = gambeson(*WORDS, "--out", tmp_path / "found")
     assert done.status == 1
+    assert "1 of 2 runs failed, the others are done" in done.err
+    assert (tmp_path / "found" / "runs" / "weight-2.0_seed-0" / "records.jsonl").exists()
     assert "weight-0.5_seed-0" in done.err
-    assert "give the same command again" in done.err
     assert "Traceback" not in done.err
 
 
@@ -58,6 +83,10 @@ def test_a_run_that_fails_is_named_with_its_last_words(tmp_path: Path, gambeson)
         (("--eps", "0.1", "--grid", "method.wieght=1,2"), "has no key wieght"),
         (("--eps", "0.1,0.2"), "a sweep is judged at one radius"),
         (("--eps", "0.1", "--seeds", 0), "all must be at least 1"),
+        (("--eps", "0.1", "--norm", "Linf"), "norm is 'Linf'"),
+        (("--eps", "0.1", "--preset", "papr"), "--preset is 'papr'"),
+        (("--eps", "0.1", "--noise", "gausian:0.5"), "gausian"),
+        (("--eps", "0.1", "--devices", "gpu"), "gpu"),
         (("--eps", "0.1", "--set", "data.validation=0"), "held out"),
     ],
 )

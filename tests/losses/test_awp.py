@@ -8,10 +8,11 @@ import torch
 from test_losses_contract import TABLE, X, Y, network
 from torch import Tensor, nn
 
-from gambeson import losses
+from gambeson import data, losses, models
 from gambeson.build import check
 from gambeson.errors import UserError
 from gambeson.recipe import load
+from gambeson.training import train
 
 ATTACKS = ["adversarial", "fast", "trades", "mart", "llr", "smoothadv", "smoothmix", "cat_rs"]
 
@@ -81,7 +82,24 @@ def test_weights_are_left_as_they_were() -> None:
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), fresh.parameters(), strict=True))
 
 
+def test_running_averages_see_the_second_pass_alone() -> None:
+    def averages(words: dict) -> Tensor:
+        torch.manual_seed(0)
+        layer = nn.BatchNorm1d(16)
+        model = nn.Sequential(nn.Flatten(), layer, nn.Linear(16, 3)).double()
+        generator = torch.Generator().manual_seed(0)
+        losses.get("trades", words)({"model": model}, X, Y, state={}, generator=generator, eps=0.1, steps=2, **words)
+        assert int(layer.num_batches_tracked) == 1
+        return layer.running_mean
+
+    assert torch.equal(averages({"awp": 0.05}), averages({}))
+
+
 def test_it_is_a_key_of_every_method() -> None:
+    train(
+        models.build("digits_cnn", classes=10, shape=(1, 8, 8)), data.load("digits", "train").every(1, 40),
+        loss="fast", method={"eps": 0.1, "awp": 0.005}, epochs=1, batch=20, ratio_steps=0,
+    )  # fmt: skip
     assert "awp" in inspect.signature(losses.get("trades", ["awp"])).parameters
     check(load("mnist-trades-0.3", ["method.awp=0.005"]))
     with pytest.raises(UserError, match="awp is -1"):

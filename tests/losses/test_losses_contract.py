@@ -139,9 +139,9 @@ def test_the_order_of_the_images_does_not_matter(
     loss: Any, method: dict, zero: dict, random: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With noise that follows its image, a permuted batch has the same loss: no term mixes up rows."""
+    draws = torch.randn(12, 1, 4, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     monkeypatch.setattr(torch, "rand", lambda *size, dtype=None, **_: torch.full(flat(size), 0.3, dtype=dtype))
     monkeypatch.setattr(torch, "randn", lambda *size, dtype=None, **_: torch.full(flat(size), 0.3, dtype=dtype))
-    draws = torch.randn(12, 1, 4, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(6))
     model, found = network(), []
     for rows in (torch.arange(12), order):
@@ -153,6 +153,20 @@ def test_the_order_of_the_images_does_not_matter(
         monkeypatch.setattr(shared, "draw", draw)
         found.append(total(loss, model, method, x=X[rows], y=Y[rows]).item())
     assert found[0] == pytest.approx(found[1], abs=1e-12)
+
+
+@pytest.mark.parametrize(("loss", "method", "zero", "random"), ROWS)
+def test_half_precision_of_autocast_is_only_the_network_s(loss: Any, method: dict, zero: dict, random: bool) -> None:
+    """What is added up is float32, and about what it is without."""
+    model, generator = network().float(), torch.Generator().manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms, _ = loss({"model": model}, X.float(), Y, state={}, generator=generator, **method)
+    assert all(term.dtype == torch.float32 for term in terms.values())
+    exact, _ = loss(
+        {"model": model}, X.float(), Y, state={}, generator=torch.Generator().manual_seed(0), **method
+    )  # fmt: skip
+    near = pytest.approx(sum(exact.values()).item(), rel=0.1, abs=0.05)
+    assert sum(terms.values()).item() == near or "steps" in method  # an attack may go another way
 
 
 @pytest.mark.parametrize(("loss", "method", "zero", "random"), ROWS)

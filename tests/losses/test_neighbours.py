@@ -182,15 +182,25 @@ class TestLinearity:
         assert torch.autograd.grad(self.terms(model)["slope"], model.b)[0].any()
         assert not self.terms(model, second_order=False)["slope"].requires_grad
 
-    def test_neighbours_are_mapped_with_the_statistics_of_the_clean_batch(self) -> None:
+    @pytest.mark.parametrize(("loss", "term"), [(llr, "linearity"), (cure, "curvature")])
+    def test_with_batch_normalisation_one_function_is_compared(self, loss: Any, term: str) -> None:
+        """That of the clean batch's statistics: the error is of second order in the distance, the running averages
+        count the batch once."""
         torch.manual_seed(0)
-        layer = nn.BatchNorm1d(3)
-        model = nn.Sequential(nn.Flatten(), layer, nn.Linear(3, 2)).double()
-        images = torch.rand(8, 1, 1, 3, dtype=torch.float64)
-        y = torch.arange(8) % 2
-        found, _ = llr({"model": model}, images, y, state={}, generator=torch.Generator(), eps=1e-9, lam=1.0, mu=0.0)
-        assert found["linearity"].item() < 1e-7  # with other statistics the map itself would move
-        assert int(layer.num_batches_tracked) == 1
+        layer = nn.BatchNorm1d(8)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(3, 8), layer, nn.Softplus(), nn.Linear(8, 2)).double()
+        images, y = torch.rand(16, 1, 1, 3, dtype=torch.float64), torch.arange(16) % 2
+
+        def price(distance: float) -> float:
+            options = (
+                {"eps": distance, "lam": 1.0, "mu": 0.0, "step_size": distance} if loss is llr else {"h": distance}
+            )
+            generator = torch.Generator().manual_seed(0)
+            return loss({"model": model}, images, y, state={}, generator=generator, **options)[0][term].item()
+
+        order = 2 if loss is llr else 1
+        assert price(1e-3) == pytest.approx(price(1e-2) / 10**order, rel=0.1)
+        assert int(layer.num_batches_tracked) == 2
         assert "forward" not in vars(layer)
 
 

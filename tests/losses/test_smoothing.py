@@ -233,6 +233,14 @@ class TestCatRS:
         divergences = (target * (target.log() - model(asked[-1]).log_softmax(1))).sum(1)
         assert terms["worst"].item() == pytest.approx(divergences.max().item(), abs=1e-12)
 
+    def test_a_teacher_is_asked_in_evaluation_mode_and_left_as_it_is(self) -> None:
+        layer = nn.BatchNorm1d(2).double()
+        teacher = nn.Sequential(nn.Flatten(), layer, nn.Dropout(), nn.Linear(2, 2).double()).train()
+        self.moved({"model": Pair(), "teacher": teacher})
+        assert int(layer.num_batches_tracked) == 0
+        assert teacher.training
+        assert layer.training
+
     def test_an_unsure_image_is_not_attacked(self) -> None:
         model = Pair()
         with torch.no_grad():
@@ -247,6 +255,8 @@ class TestCatRS:
         (smoothadv, {"sigma": 0.5, "eps": 0.1, "draws": 0}, "draws is 0; it must be an integer >= 1"),
         (smoothadv, {"sigma": 0.5, "eps": 0.1, "order": "mean"}, "order is 'mean'; it must be one of"),
         (smoothadv, {"sigma": 0.5, "eps": 0.1, "consistency": -1.0}, "consistency is -1.0; it must be finite and >= 0"),
+        (smoothadv, {"sigma": 0.5, "eps": 0.1, "gradient": "stein", "noise": "splitting"}, "it is for gaussian noise"),
+        (smoothadv, {"sigma": 0.5, "eps": 0.1, "gradient": "stein", "order": "mean_of_log"}, "and log_of_mean"),
         (consistency, {"sigma": 0.5, "weight": -1.0}, "weight is -1.0"),
         (macer, {"sigma": 0.5, "gamma": 0.0}, "beta is 16.0 and gamma 0.0; both must be > 0"),
         (smoothmix, {"sigma": 0.5, "step_size": 1.0, "steps": 0}, "steps is 0; it must be an integer >= 1"),

@@ -70,7 +70,7 @@ def test_only_a_suite_has_a_share_of_its_budget() -> None:
     blind = {**cut, "share": 1.0, "members": cut["members"][1:]}
     named = [attack_name(curve) for curve in curves(Source("r", Path("r"), "run", attacked=[
         attacked(0.1, None, **settings) for settings in (square, cut, blind)]))]  # fmt: skip
-    assert named == ["square", "strong (10 % of its restarts and queries)", "strong without gradients"]
+    assert named == ["square", "strong (cut to 10 % of restarts and queries)", "strong without gradients"]
 
 
 def test_it_stays_alone_where_no_attack_is_alike() -> None:
