@@ -7,7 +7,9 @@ from typing import Any, Literal
 from gambeson.reports.numbers import down, near, short, up
 from gambeson.reports.shares import Share
 
-Kind = Literal["text", "count", "setting", "share", "accuracy", "radius", "lower", "signed", "seconds", "probability"]
+Kind = Literal[
+    "text", "count", "setting", "share", "accuracy", "radius", "lower", "signed", "seconds", "probability", "measured"
+]
 UNKNOWN = "–"
 
 
@@ -80,6 +82,7 @@ def _cell(cell: Any, kind: Kind) -> str:
         "lower": down,
         "signed": lambda value: f"{'+' if value > 0 else ''}{near(value)}",
         "seconds": lambda value: near(value, 1) if value < 1000 else f"{value:,.0f}",
+        "measured": lambda value: f"{value:.3g}",
         "probability": lambda value: "< 0.0001" if value < 1e-4 else near(value, 4),
     }
     return forms[kind](cell)

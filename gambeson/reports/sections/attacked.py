@@ -17,7 +17,10 @@ from gambeson.reports.styling import colours, told_apart
 from gambeson.reports.subsets import alike, differing, joined
 from gambeson.reports.tables import Column, Table
 
-MOST_LINES = 8  # in one figure; more are divided by target, by noise, and those of several runs by attack
+MOST_LINES = (
+    8  # in one figure; more are divided by target, by noise, and those of several runs by attack, by its settings
+)
+BY_NOISE = 3  # the curves of a single run are divided no further
 UNDEFENDED = "plain"
 
 
@@ -49,14 +52,15 @@ def attacked(sources: Sequence[Source]) -> Section | None:
 
 
 def _figures(found: Sequence[Curve]) -> dict[tuple[str | None, ...], list[Curve]]:
-    """Curves by data set and norm; where those are many, by target as well, by noise, and last, to compare runs, by
-    attack.
+    """Curves by data set and norm; where those are many, by target as well, by noise, and, to compare runs, by attack
+    and last by what it was told.
     """
     keys: list[Callable[[Curve], tuple[str | None, ...]]] = [
         lambda c: (c.source.dataset, c.norm),
         lambda c: (c.source.dataset, c.norm, c.card["target"]),
         lambda c: (c.source.dataset, c.norm, c.card["target"], c.card["noise"]),
         lambda c: (c.source.dataset, c.norm, c.card["target"], c.card["noise"], c.card["attack"]),
+        lambda c: (c.source.dataset, c.norm, c.card["target"], c.card["noise"], attack_name(c)),
     ]
     figures: dict[tuple[str | None, ...], list[Curve]] = {}
     rest = list(found)
@@ -67,7 +71,7 @@ def _figures(found: Sequence[Curve]) -> dict[tuple[str | None, ...], list[Curve]
         rest = []
         for name, part in parts.items():
             runs = len({curve.source.name for curve in part})
-            if len(part) <= MOST_LINES or place == len(keys) or (place == len(keys) - 1 and runs == 1):
+            if len(part) <= MOST_LINES or place == len(keys) or (place == BY_NOISE and runs == 1):
                 figures[name] = part
             else:
                 rest += part

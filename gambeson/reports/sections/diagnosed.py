@@ -80,8 +80,8 @@ def _linearity(group: Sequence[Found], stem: tuple[str | None, str]) -> Exhibit:
     columns = [
         *(Column("run"), Column("target"), Column("eps"), Column("images", "count"), Column("data")),
         Column("natural accuracy", "accuracy"), Column("accuracy under these attacks", "accuracy"),
-        *(Column(f"gamma, {name}", "setting") for name in ("mean", "median", "95 %")),
-        Column("loss, median", "setting"),
+        *(Column(f"gamma, {name}", "measured") for name in ("mean", "median", "95 %")),
+        Column("loss, median", "measured"),
     ]  # fmt: skip
     rows = []
     for source, found in group:

@@ -16,11 +16,14 @@ from gambeson.reports.styling import colours, told_apart
 from gambeson.reports.subsets import alike, differing, joined
 from gambeson.reports.tables import Column, Table
 
+MOST_LINES = 8  # in one figure
 Found = tuple[Source, Attacked]
 
 
 def distortion(sources: Sequence[Source]) -> Section | None:
-    """One figure for each data set and norm: norms are never mixed, and nothing is turned into another's."""
+    """One figure for each data set and norm: norms are never mixed, and nothing is turned into another's. Where several
+    runs have many lines in one, one for each attack.
+    """
     groups: dict[tuple[str | None, str], list[Found]] = {}
     for source in sources:
         for attacked in source.attacked:
@@ -40,14 +43,28 @@ def distortion(sources: Sequence[Source]) -> Section | None:
     }
     numbers = card_numbers("D", known.values())
     named = {found: numbers[card_key(curve)] for found, curve in known.items()}
-    exhibits = [_exhibit(dataset, norm, group, tint, named) for (dataset, norm), group in groups.items()]
+    exhibits = [
+        _exhibit(dataset, norm, of, part, tint, named)
+        for (dataset, norm), group in groups.items()
+        for of, part in _figures(group).items()
+    ]
     exhibits.append(cards(list(known.values()), numbers, "distortion-cards"))
     return Section("distortion", "Smallest perturbations", text, exhibits)
 
 
+def _figures(group: Sequence[Found]) -> dict[str | None, list[Found]]:
+    if len(group) <= MOST_LINES or len({source.name for source, _ in group}) == 1:
+        return {None: list(group)}
+    parts: dict[str | None, list[Found]] = {}
+    for source, found in group:
+        parts.setdefault(short_name(found.settings), []).append((source, found))
+    return parts
+
+
 def _exhibit(
-    dataset: str | None, norm: str, group: Sequence[Found], tint: dict[str, int], named: dict[Attacked, str]
-) -> Exhibit:
+    dataset: str | None, norm: str, attack: str | None, group: Sequence[Found], tint: dict[str, int],
+    named: dict[Attacked, str],
+) -> Exhibit:  # fmt: skip
     images = [found.images for _, found in group]
     names = [
         joined(source.name, target_name(found), f"{short_name(found.settings)} ({named[found]})", of)
@@ -58,7 +75,7 @@ def _exhibit(
         for name, (source, found) in zip(names, group, strict=True)
     ]
     chart = Chart(
-        title=f"Images that hold out against {norm} distance, {dataset or 'data not stated'}",
+        title=joined(f"Images that hold out against {norm} distance", dataset or "data not stated", attack or ""),
         x_label=f"{norm} distance (pixels in [0, 1])",
         y_label="held out (fraction of all images)",
         lines=told_apart(lines),
@@ -66,8 +83,8 @@ def _exhibit(
     columns = [
         *(Column("run"), Column("images", "count"), Column("data"), Column("target"), Column("attack")),
         Column("attack card"),
-        *(Column("fooled", "share"), Column(f"{norm} distance, mean", "setting")),
-        *(Column(f"{norm} distance, {share} %", "setting") for share in (5, 25, 50, 75, 95)),
+        *(Column("fooled", "share"), Column(f"{norm} distance, mean", "measured")),
+        *(Column(f"{norm} distance, {share} %", "measured") for share in (5, 25, 50, 75, 95)),
         Column("natural accuracy (base, no noise)", "share"),
     ]
     rows = []
@@ -79,7 +96,7 @@ def _exhibit(
         rows.append([*head, short_name(found.settings), named[found], share, *told, natural(source, found.images)])
     note = "Means and quantiles are over the images that were fooled."
     return Exhibit(
-        file_stem("distortion", dataset, norm), caption(chart, note), Table(columns, rows, alike(images)), chart
+        file_stem("distortion", dataset, norm, attack), caption(chart, note), Table(columns, rows, alike(images)), chart
     )
 
 
