@@ -44,3 +44,19 @@ def test_every_attack_has_its_card(tmp_path) -> None:
     assert ["(D1)" in names[0], "(D2)" in names[1]] == [True, True]
     [steps] = [row for row in section.exhibits[-1].table.rows if row[0] == "steps"]
     assert steps[1:] == ["100", "50"]
+
+
+def test_many_runs_are_drawn_apart_by_attack_and_one_run_is_not(tmp_path) -> None:
+    sources = read([fake_run(tmp_path / name, examples=5, attacks=[("l2", "base")]) for name in "abcde"])
+
+    def with_two(source, steps=(100, 50)):
+        found = nearest(source.attacked[-1], [0.1, 0.2])
+        return replace(source, attacked=tuple(
+            replace(found, settings={**found.settings, "options": {"steps": n}}) for n in steps
+        ))  # fmt: skip
+
+    section = distortion([with_two(source) for source in sources])
+    stems = {exhibit.stem: len(exhibit.drawn.lines) for exhibit in section.exhibits if exhibit.drawn}
+    assert stems == {"distortion-mnist-l2-ddn-100": 5, "distortion-mnist-l2-ddn-50": 5}
+    section = distortion([with_two(sources[0], range(1, 12))])
+    assert [len(exhibit.drawn.lines) for exhibit in section.exhibits if exhibit.drawn] == [11]

@@ -111,3 +111,15 @@ def test_the_attacks_of_one_run_are_drawn_together(tmp_path):
             for name in ("pgd", "fgsm") for steps in range(1, 6) for x in source.attacked]  # fmt: skip
     shown = [x for x in attacked([replace(source, attacked=tuple(many))]).exhibits if x.stem.startswith("attacked-")]
     assert [len(exhibit.drawn.lines) for exhibit in shown] == [10]
+
+
+def test_one_attack_of_many_settings_is_drawn_apart_by_these(tmp_path):
+    paths = [fake_run(tmp_path / name, examples=5, attacks=[("linf", "base")]) for name in "abcde"]
+    sources = [
+        replace(source, attacked=tuple(replace(x, settings=x.settings | {"loss": loss})
+                                       for loss in ("cross_entropy", "margin") for x in source.attacked))
+        for source in read(paths)
+    ]  # fmt: skip
+    shown = [x for x in attacked(sources).exhibits if x.stem.startswith("attacked-")]
+    assert [len(exhibit.drawn.lines) for exhibit in shown] == [5, 5]
+    assert ["margin" in exhibit.stem for exhibit in shown] == [False, True]
