@@ -75,10 +75,12 @@ def table(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     ]
     for name in SIGNS:
         each = [one["counts"][name] for one in found if name in one["counts"]]
-        bad, able = (sum(column) for column in zip(*each, strict=True)) if each else (0, 0)
-        largest = max(each, key=lambda pair: pair[0] / pair[1], default=(0, 1))
+        if not each:
+            continue
+        bad, able = (sum(column) for column in zip(*each, strict=True))
+        largest = max(each, key=lambda pair: pair[0] / pair[1])
         share = ALLOWED[name]
-        lines.append((name, len(each), f"{bad} of {able:,} ({bad / max(able, 1):.2%})",
+        lines.append((name, len(each), f"{bad} of {able:,} ({bad / able:.2%})",
                       f"{largest[0]} of {largest[1]} ({largest[0] / largest[1]:.2%})", f"{share:.1%}",
                       limit(name, 200) + 1))  # fmt: skip
     return lines
