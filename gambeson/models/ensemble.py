@@ -14,6 +14,7 @@ class Ensemble(nn.Module):
     Under noise it varies less than one of them, so that the smoothed classifier is surer of its class and certified
     for a larger radius, at the price of as many forward passes.
 
+    >>> import torch
     >>> Ensemble([nn.Flatten(), nn.Flatten()])(torch.ones(1, 1, 1, 2))
     tensor([[1., 1.]])
 

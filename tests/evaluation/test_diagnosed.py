@@ -110,7 +110,7 @@ def test_another_classifier_is_tried_too(trained) -> None:
     """The quantised net hides its gradient; what fools the net fools it as well."""
     evaluation = diagnosed(
         BlackBox(lambda images: trained.model(torch.from_numpy(images)).detach().numpy(), identity="box"),
-        trained.data.every(1, 20), eps=0.1, budget=Budget(queries=1, noise_draws=1, directions=1),
+        trained.data.every(1, 20), eps=0.1, budget=Budget(queries=120, samples=2, noise_draws=1, directions=1),
         source=trained.model,
     )  # fmt: skip
     assert len(evaluation.settings["source"]) == 64
