@@ -9,9 +9,9 @@ the rate is the median of every round's own ratio, since a shared machine is not
 Rate. Bare: gradients of the cross-entropy to one batch of images, again and again, and nothing else; the images are at
 a random start in the ball, since a network takes up to a tenth longer for them than for images with flat backgrounds
 (max pooling does). PGD: as many steps on the same batch, to the end (no image is left alone early), all that `pgd` does
-between and after the steps included, three forward passes among it. Both with
-the model as it is, and as `gambeson attack` runs it (`models.modes.under_attack`: on a CPU channels_last, and another
-way to the images through a first convolution), in `--short-rounds` rounds.
+between and after the steps included, three forward passes among it. Both with the model as it is, and as
+`gambeson attack` runs it (`models.modes.under_attack`: on a CPU channels_last, and another way to the images through a
+first convolution), in `--short-rounds` rounds.
 
 Tools. The same batches of images under PGD with steps of eps/10 from one random start, as each tool has it: foolbox's
 LinfPGD, art's ProjectedGradientDescentPyTorch, our `pgd` as `gambeson attack` runs it, which leaves images alone that
@@ -27,10 +27,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
+from _clock import seconds
 from _written import markdown, origin
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -93,15 +93,6 @@ def art(task: Task, steps: int) -> Tensor:
         batch_size=len(task.x), verbose=False,
     )  # fmt: skip
     return torch.from_numpy(attack.generate(task.x.cpu().numpy(), task.y.cpu().numpy())).to(task.x)
-
-
-def seconds(side: Callable[[], Any]) -> tuple[float, Any]:
-    synchronise = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
-    synchronise()
-    start = perf_counter()
-    found = side()
-    synchronise()
-    return perf_counter() - start, found
 
 
 @torch.no_grad()

@@ -15,12 +15,13 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 from typing import Any
 
 import torch
+from _clock import seconds
 from _written import markdown, origin
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -120,25 +121,16 @@ def passes(net: Net, name: str, options: Mapping[str, Any]) -> Counter[Pass]:
     return Counter((kind, rows) for kind, rows in found)
 
 
-def seconds(side: Callable[[], None]) -> float:
-    synchronise = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
-    synchronise()
-    start = perf_counter()
-    side()
-    synchronise()
-    return perf_counter() - start
-
-
 def measure(net: Net, rounds: int) -> list[dict[str, Any]]:
     counted = {label: passes(net, name, options) for label, (name, options) in METHODS.items()}
     units = sorted({one for counter in counted.values() for one in counter})
     spent: dict[Any, list[float]] = {key: [] for key in (*METHODS, *units, "optimizer")}
     for turn in range(rounds + 1):
         for label, (name, options) in METHODS.items():
-            spent[label].append(seconds(lambda name=name, options=options: net.method(name, options)))
+            spent[label].append(seconds(partial(net.method, name, options))[0])
         for unit in units:
-            spent[unit].append(seconds(lambda unit=unit: net.alone(*unit)))
-        spent["optimizer"].append(seconds(net.optimizer.step))
+            spent[unit].append(seconds(partial(net.alone, *unit))[0])
+        spent["optimizer"].append(seconds(net.optimizer.step)[0])
         print(f"round {turn} of {rounds}", file=sys.stderr, flush=True)
     spent = {key: took[1:] for key, took in spent.items()}  # the first warms up
     found = []

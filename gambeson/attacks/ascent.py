@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gambeson.attacks.search import gradient_to
-from gambeson.attacks.steps import State, step
+from gambeson.attacks.steps import State, step, usual_rule
 from gambeson.errors import UserError
 from gambeson.types import Box, Images, Norm
 
@@ -40,7 +40,7 @@ def ascend(
         raise UserError(f"steps is {steps!r}; it must be an integer >= 0")
     if not step_size >= 0:
         raise UserError(f"step_size is {step_size}; it must be >= 0, in pixel units")
-    rule, box = step_rule or ("sign" if norm == "linf" else "normalised"), box or Box()
+    rule, box = step_rule or usual_rule(norm), box or Box()
     at = onto(start.detach())
     state: State = ()
     for count in range(1, steps + 1):

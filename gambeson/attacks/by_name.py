@@ -11,6 +11,7 @@ from gambeson.attacks import ATTACKS, NEAREST_ATTACKS
 from gambeson.attacks.boundary import FEWEST_QUERIES
 from gambeson.attacks.result import Result
 from gambeson.attacks.spsa import own_rule
+from gambeson.attacks.steps import usual_rule
 from gambeson.errors import UserError, nearest
 from gambeson.types import Ball, Box, Classifier, Images, Labels, Norm
 
@@ -57,7 +58,7 @@ def complete(name: str, given: Mapping[str, Any], *, norm: Norm, eps: float | No
     if found.get("step_size", 0) is None and eps is not None:
         found["step_size"] = {"fgsm": eps, "spsa": 2.5 * eps / max(found.get("steps", 1), 1)}.get(name, eps / 10)
     if found.get("step_rule", "") is None:
-        found["step_rule"] = own_rule(norm) if name == "spsa" else "sign" if norm == "linf" else "normalised"
+        found["step_rule"] = own_rule(norm) if name == "spsa" else usual_rule(norm)
     return found
 
 

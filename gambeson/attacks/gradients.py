@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gambeson.attacks.objectives import at, likeliest_others
+from gambeson.attacks.objectives import at, full, likeliest_others
 from gambeson.attacks.result import vetted
 from gambeson.attacks.search import Rows, column, gradient_to, look
 from gambeson.geometry import DUAL, distance
@@ -34,8 +34,7 @@ def nearest_boundary(rows: Rows, x_adv: Images, norm: Norm, loss: str, classes: 
         return Boundary(seen.loss.double(), seen.grad, rows.aims, seen.refused)
     x_adv = x_adv.detach().requires_grad_()
     with torch.enable_grad():
-        z = rows.logits(x_adv)
-        z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+        z = full(rows.logits(x_adv))
         ranked, own = likeliest_others(z, rows.y, classes), at(z, rows.y)
         nearest = torch.full((len(z),), torch.inf, dtype=torch.float64, device=z.device)
         gap, slope, best = torch.zeros_like(nearest), torch.zeros_like(x_adv), rows.y

@@ -10,7 +10,7 @@ from gambeson import geometry
 from gambeson import keys as _keys
 from gambeson.attacks.arguments import check
 from gambeson.attacks.search import NoGradient, Rows, look
-from gambeson.attacks.steps import State, step
+from gambeson.attacks.steps import State, step, usual_rule
 from gambeson.types import Ball, Box, Classifier, Images, Labels
 
 WINDOW = 10  # the last steps, in which an optimisation that has ended gains no more
@@ -103,7 +103,7 @@ def _climb(
     """The loss (steps + 1, n) of every point of the way from x, and whether it fooled."""
     x_adv, losses, fooled = rows.x, list[Tensor](), list[Tensor]()
     state: State = ()
-    rule = "sign" if ball.norm == "linf" else "normalised"
+    rule = usual_rule(ball.norm)
     ever = torch.zeros_like(rows.y, dtype=torch.bool)
     onto = geometry.onto(rows.x, ball, box)
     for count in range(1, steps + 2):

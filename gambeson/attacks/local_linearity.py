@@ -10,7 +10,7 @@ from gambeson import geometry
 from gambeson.attacks.arguments import check
 from gambeson.attacks.result import refuse_rows
 from gambeson.attacks.search import Rows, column, look
-from gambeson.attacks.steps import State, step
+from gambeson.attacks.steps import State, step, usual_rule
 from gambeson.types import Ball, Box, Classifier, Images, Labels
 
 
@@ -59,7 +59,7 @@ def local_linearity(
     keys = range(len(x)) if keys is None else keys
     check(x, y, None, box=box, keys=keys, steps=steps, step_size=step_size, restarts=restarts, random_start=True)
     length = ball.eps / 10 if step_size is None else step_size
-    rule = step_rule or ("sign" if ball.norm == "linf" else "normalised")
+    rule = step_rule or usual_rule(ball.norm)
     with torch.inference_mode(False):
         rows = Rows(logits, torch.arange(len(x), device=x.device), x.detach().clone(), y.clone(), None, strict=False)
         clean = look(rows, rows.x, loss, gradient=True, first=True)

@@ -29,7 +29,7 @@ def objective(loss: str, logits: Logits, y: Labels, targets: Labels | None = Non
     >>> objective("margin", torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([0]))
     tensor([-1.])
     """
-    z = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    z = full(logits)
     if loss == "cross_entropy":
         wanted = y if targets is None else targets
         others = z.scatter(1, wanted[:, None], float("-inf")).logsumexp(1)
@@ -51,6 +51,11 @@ def objective(loss: str, logits: Logits, y: Labels, targets: Labels | None = Non
     if targets is None:
         return (best_other(z, y) - at(z, y)) / (top[:, 0] - top[:, 2] + 1e-12)
     return (at(z, targets) - at(z, y)) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+
+
+def full(logits: Logits) -> Logits:
+    """Logits in float32 or better: in half precision, differences of log-probabilities are mostly rounding."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def fooled(logits: Logits, y: Labels, targets: Labels | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from gambeson import geometry
 from gambeson.attacks.arguments import check
 from gambeson.attacks.result import Result
 from gambeson.attacks.search import Best, Rows, Seen, begin, end, going_on, look, record, unsettled
-from gambeson.attacks.steps import State, step
+from gambeson.attacks.steps import State, step, usual_rule
 from gambeson.errors import UserError
 from gambeson.types import Ball, Box, Classifier, Images, Labels
 
@@ -95,7 +95,7 @@ def pgd(
         random_start=random_start,
     )
     length = 2.5 * ball.eps / steps if step_size is None else step_size
-    rule = step_rule or ("sign" if ball.norm == "linf" else "normalised")
+    rule = step_rule or usual_rule(ball.norm)
     plan = _Plan(ball, box, steps, length, rule, loss, early_stop)
     with torch.inference_mode(False):
         from_x = not random_start and ball.eps > 0

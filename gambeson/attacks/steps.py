@@ -17,6 +17,11 @@ STEP_RULES: dict[str, dict[str, float]] = {
 State = tuple[Tensor, ...]  # what a rule remembers, one row per image
 
 
+def usual_rule(norm: Norm) -> str:
+    """Steepest ascent in `norm`."""
+    return "sign" if norm == "linf" else "normalised"
+
+
 def step(
     rule: str, grad: Tensor, state: State, count: int, *, x: Images, norm: Norm, length: float, box: Box
 ) -> tuple[Tensor, State]:

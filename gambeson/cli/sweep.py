@@ -61,11 +61,11 @@ def sweep(
 
     if min(seeds, jobs, images) < 1:
         raise UserError(f"--seeds is {seeds}, --jobs {jobs} and --images {images}; all must be at least 1")
-    if len(numbers(eps, "--eps")) > 1:
+    if len(radii := numbers(eps, "--eps")) > 1:
         raise UserError(f"--eps is {eps}; a sweep is judged at one radius")
     if preset not in PRESETS:
         raise UserError(f"--preset is {preset!r}; it must be one of {', '.join(PRESETS)}")
-    [radius], law = numbers(eps, "--eps"), None if noise is None else parse(noise).name
+    [radius], law = radii, None if noise is None else parse(noise).name
     Ball(norm, radius)  # type: ignore[arg-type]
     base = recipes.load(recipe, settings or [])
     out = out or Path("sweeps") / base.name
@@ -78,17 +78,8 @@ def sweep(
                 raise UserError("a sweep chooses on images that are held out: set data.validation, for example 1000")
             asked.append((point, seed, words))
     ball = {"attack": preset, "norm": norm, "noise": law, "share": None, "seed": 0}
-    attack = [
-        "--preset",
-        preset,
-        "--eps",
-        f"0,{eps}",
-        "--norm",
-        norm,
-        "--keep",
-        "0",
-        *(["--noise", law] if law else []),
-    ]
+    attack = ["--preset", preset, "--eps", f"0,{eps}", "--norm", norm, "--keep", "0"]
+    attack += [] if law is None else ["--noise", law]
     run = _Runs(out, recipe, attack, images, jobs, _places(devices), data_dir)
     failed = []
     with progress(f"sweep {base.name}", len(asked), "runs") as tick, _ended(run, jobs) as pool:

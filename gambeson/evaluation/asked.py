@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gambeson.attacks import ATTACKS, NEAREST_ATTACKS
 from gambeson.attacks.by_name import check_aims_at, complete, defaults
-from gambeson.attacks.steps import STEP_RULES
+from gambeson.attacks.steps import STEP_RULES, usual_rule
 from gambeson.errors import UserError
 from gambeson.evaluation.effort import Planned, members_of
 from gambeson.evaluation.one_attack import differentiable, first_step
@@ -49,7 +49,7 @@ class Asked:
         if self.attack not in LISTED:
             return {"options": self.options}
         alone = {"steps": 1, "restarts": 1, "early_stop": True} if self.attack == "fgsm" else {}
-        rule = self.options.get("step_rule") or ("sign" if self.norm == "linf" else "normalised")
+        rule = self.options.get("step_rule") or usual_rule(self.norm)
         names = ("steps", "step_size", "step_rule", "loss", "restarts", "random_start", "early_stop")
         listed = {**self.options, **alone, "step_rule": rule}
         return {name: listed[name] for name in names} | {"step_rule_settings": STEP_RULES.get(rule, {})}

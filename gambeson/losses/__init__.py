@@ -3,9 +3,7 @@
 The loss that is minimised is the sum of the terms. To add a method, write its file and name it here.
 """
 
-from collections.abc import Callable, Collection, Mapping
-
-from torch import Tensor
+from collections.abc import Collection
 
 from gambeson.errors import UserError, nearest
 from gambeson.losses.adversarial import adversarial
@@ -23,6 +21,7 @@ from gambeson.losses.plain import plain
 from gambeson.losses.smoothadv import smoothadv
 from gambeson.losses.smoothmix import smoothmix
 from gambeson.losses.stability import stability
+from gambeson.losses.terms import Loss
 from gambeson.losses.trades import trades
 
 __all__ = [
@@ -42,8 +41,6 @@ __all__ = [
     "stability",
     "trades",
 ]
-
-Loss = Callable[..., tuple[dict[str, Tensor], Mapping[str, Tensor]]]
 
 LOSSES: dict[str, Loss] = {name: globals()[name] for name in __all__}
 

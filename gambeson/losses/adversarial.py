@@ -6,9 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gambeson.losses.terms import answer, pgd
-from gambeson.models.first_layers import quick_to_images
-from gambeson.models.modes import evaluating, frozen
+from gambeson.losses.terms import answer, pgd, searched
 from gambeson.types import Ball, Images, Labels, Norm
 
 
@@ -52,7 +50,7 @@ def adversarial(
     """
     model = players["model"]
     keys = torch.randint(2**62, (len(x),), generator=generator, device=generator.device).tolist()
-    with evaluating(model), frozen(model), quick_to_images(model):
+    with searched(model):
         found = pgd(
             model, x, y, ball=Ball(norm, eps), steps=steps, step_size=step_size, step_rule=step_rule,
             random_start=random_start, early_stop=False, keys=keys,

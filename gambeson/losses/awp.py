@@ -1,6 +1,6 @@
 """Adversarial weight perturbation, around any method (Wu, Xia and Wang 2020)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import wraps
 from inspect import Parameter, signature
 from typing import Any
@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gambeson.losses.terms import keeping, not_negative
+from gambeson.losses.terms import Loss, keeping, not_negative
 from gambeson.types import Images, Labels, Logits
-
-Loss = Callable[..., tuple[dict[str, Tensor], Mapping[str, Tensor]]]
 
 
 class Shifted(nn.Module):

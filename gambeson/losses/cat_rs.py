@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gambeson.losses.terms import answer, ascend, at_least, draws_of, not_negative, searched
+from gambeson.losses.terms import answer, ascend, at_least, draws_of, kl_from, not_negative, searched
 from gambeson.models.modes import evaluating
 from gambeson.types import Images, Labels
 
@@ -77,8 +77,7 @@ def cat_rs(
 
     def apart(noise: Tensor) -> Tensor:
         log_p = answer(model, x.repeat_interleave(draws, 0) + noise).log_softmax(1)
-        wanted = target.repeat_interleave(draws, 0)
-        return (torch.xlogy(wanted, wanted) - wanted * log_p).sum(1)
+        return kl_from(target.repeat_interleave(draws, 0), log_p)
 
     start = drawn.flatten(0, 1)
     with searched(model):

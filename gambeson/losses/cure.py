@@ -59,9 +59,8 @@ def cure(
     loss, _, here, statistics = tangent(model, x, y)
     moved = (x + steepest(here.detach().sign(), x, "l2", h)).detach().requires_grad_()
     with reused(model, statistics):
-        there = torch.autograd.grad(cross_entropy(answer(model, moved), y, reduction="sum"), moved, create_graph=True)[
-            0
-        ]
+        near = cross_entropy(answer(model, moved), y, reduction="sum")
+    [there] = torch.autograd.grad(near, moved, create_graph=True)
     return {"cross_entropy": loss.mean(), "curvature": weight * length(there - here).mean()}, state
 
 

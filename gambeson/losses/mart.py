@@ -9,8 +9,7 @@ from torch.nn.functional import cross_entropy, log_softmax, logsigmoid
 from gambeson import geometry
 from gambeson.attacks.objectives import at as value_at
 from gambeson.attacks.objectives import best_other
-from gambeson.losses.terms import answer, ascend, at_least, kl_of_each, not_negative, searched
-from gambeson.losses.trades import START
+from gambeson.losses.terms import answer, ascend, at_least, jittered, kl_of_each, not_negative, searched
 from gambeson.types import Ball, Images, Labels, Norm
 
 
@@ -57,7 +56,7 @@ def mart(
     at_least("steps", steps, 1)
     not_negative(weight=weight)
     model, ball = players["model"], Ball(norm, eps)
-    start = x + START * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    start = jittered(x, generator)
     with searched(model):
         x_adv = ascend(
             lambda at: cross_entropy(answer(model, at), y, reduction="none"), start, onto=geometry.onto(x, ball),

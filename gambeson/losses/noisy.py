@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gambeson.errors import UserError
-from gambeson.losses.terms import answer, noisy_copy
+from gambeson.losses.terms import answer, at_least, noisy_copy
 from gambeson.noise import Kind
 from gambeson.types import Images, Labels
 
@@ -46,7 +45,6 @@ def noisy(
 
     Paper: Cohen, Rosenfeld and Kolter, "Certified adversarial robustness via randomized smoothing", ICML 2019 (m = 1).
     """
-    if not (isinstance(draws, int) and draws >= 1):
-        raise UserError(f"draws is {draws!r}; it must be an integer >= 1")
+    at_least("draws", draws, 1)
     copies = noisy_copy(x.repeat(draws, 1, 1, 1), noise, sigma, generator)
     return {"cross_entropy": cross_entropy(answer(players["model"], copies), y.repeat(draws))}, state

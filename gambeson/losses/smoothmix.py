@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson.attacks.objectives import at as value_at
-from gambeson.losses.terms import answer, ascend, at_least, draws_of, not_negative, searched
+from gambeson.losses.terms import answer, ascend, at_least, draws_of, kl_from, not_negative, searched
 from gambeson.noise import Kind
 from gambeson.smoothed.soft import soft
 from gambeson.types import Images, Labels
@@ -77,5 +77,5 @@ def smoothmix(
     share = share.reshape(-1, *[1] * (x.dim() - 1))
     mixed = answer(model, noisy(((1 - share) * x + share * far)[:, None], drawn).flatten(0, 1)).log_softmax(1)
     right = (mean.argmax(1) == y).to(x.dtype)
-    apart = torch.xlogy(target, target).sum(1) - (target[:, None] * mixed.unflatten(0, (len(x), draws))).sum(2).mean(1)
+    apart = kl_from(target[:, None], mixed.unflatten(0, (len(x), draws))).mean(1)
     return {"cross_entropy": cross_entropy(logits, labels), "smoothmix": weight * (right * apart).mean()}, state

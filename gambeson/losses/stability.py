@@ -1,7 +1,6 @@
 """Stability training with noise, STN (Li, Chen, Wang and Carin 2019), and its KL form (Yang, Duan et al. 2020)."""
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Literal
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson.errors import UserError
-from gambeson.losses.terms import answer, kl_divergence, noisy_copy, soft_cross_entropy
+from gambeson.losses.terms import answer, kl_divergence, noisy_copy, not_negative, soft_cross_entropy
 from gambeson.noise import Kind
 from gambeson.types import Images, Labels
 
@@ -57,8 +56,7 @@ def stability(
     CE(f(x + e), y). Both copies go through f in one pass of 2 N rows, so batch normalisation sees their mixture: the
     f of the two terms is one function, and the running averages estimate the statistics that training used.
     """
-    if not (isfinite(weight) and weight >= 0):
-        raise UserError(f"weight is {weight}; it must be finite and >= 0")
+    not_negative(weight=weight)
     if divergence not in ("cross_entropy", "kl"):
         raise UserError(f"divergence is {divergence!r}; it must be cross_entropy or kl")
     model = players["model"]

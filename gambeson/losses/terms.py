@@ -1,6 +1,6 @@
 """What several losses share: noisy copies, how a network is searched, divergences between predictions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial, wraps
@@ -14,12 +14,14 @@ from torch.nn.functional import log_softmax
 
 from gambeson import attacks
 from gambeson.attacks import ascent
+from gambeson.attacks.objectives import full
 from gambeson.errors import UserError
 from gambeson.models.first_layers import quick_to_images
 from gambeson.models.modes import evaluating, frozen
 from gambeson.noise import Kind, Noise, draw, noisy
 from gambeson.types import Images, Logits
 
+Loss = Callable[..., tuple[dict[str, Tensor], Mapping[str, Tensor]]]
 Attack = TypeVar("Attack", bound=Callable[..., Any])
 
 
@@ -46,11 +48,8 @@ def draws_of(
 
 
 def answer(model: Callable[[Images], Logits], x: Images) -> Logits:
-    """The model's logits in float32 or better: under autocast they may come in half precision, in which differences
-    of logarithms of probabilities are mostly rounding.
-    """
-    z = model(x)
-    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+    """The model's logits in float32 or better: under autocast they may come in half precision."""
+    return full(model(x))
 
 
 @contextmanager
@@ -92,6 +91,11 @@ def keeping(kept: list[Any] | Iterator[Any]) -> Iterator[None]:
 ascend, ddn, pgd = once(ascent.ascend), once(attacks.ddn), once(attacks.pgd)
 
 
+def jittered(x: Images, generator: torch.Generator) -> Images:
+    """x + 0.001 N(0, 1): where TRADES and MART begin to search, as published."""
+    return x + 0.001 * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+
 def soft_cross_entropy(target: Logits, logits: Logits) -> Tensor:
     """Mean over rows of H(p, q) = -sum_j p_j log q_j, p = softmax(target), q = softmax(logits); nothing is detached.
 
@@ -110,6 +114,11 @@ def kl_of_each(target: Logits, logits: Logits) -> Tensor:
     """KL(p || q) of every row (N,)."""
     p = log_softmax(target, 1)
     return (p.exp() * (p - log_softmax(logits, 1))).sum(1)
+
+
+def kl_from(target: Tensor, log_p: Tensor) -> Tensor:
+    """KL(target || p) over the last axis, of probabilities, which may be 0, and logarithms of others."""
+    return (torch.xlogy(target, target) - target * log_p).sum(-1)
 
 
 def consistency_of(logits: Tensor, weight: float, entropy: float) -> Tensor:

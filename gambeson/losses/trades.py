@@ -7,10 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gambeson import geometry
-from gambeson.losses.terms import answer, ascend, at_least, kl_divergence, kl_of_each, not_negative, searched
+from gambeson.losses.terms import answer, ascend, at_least, jittered, kl_divergence, kl_of_each, not_negative, searched
 from gambeson.types import Ball, Images, Labels, Norm
-
-START = 0.001  # standard deviation of the published random start
 
 
 def trades(
@@ -58,7 +56,7 @@ def trades(
     model, ball = players["model"], Ball(norm, eps)
     if beta == 0:
         return {"cross_entropy": cross_entropy(answer(model, x), y)}, state
-    start = x + START * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    start = jittered(x, generator)
     with searched(model):
         with torch.no_grad():
             target = answer(model, x)

@@ -49,10 +49,8 @@ def _record(layer: _BatchNorm, x: Tensor, *, kept: Statistics) -> Tensor:
 def _reuse(layer: _BatchNorm, x: Tensor, *, kept: Statistics) -> Tensor:
     mean, variance = kept[layer]
     scale = (variance + layer.eps).rsqrt()
-    scale, shift = (
-        (scale, -mean * scale) if layer.weight is None else (scale * layer.weight, -mean * scale * layer.weight)
-    )
-    shift = shift if layer.bias is None else shift + layer.bias
+    scale = scale if layer.weight is None else scale * layer.weight
+    shift = -mean * scale if layer.bias is None else layer.bias - mean * scale
     shape = [1, -1, *[1] * (x.dim() - 2)]
     return (x * scale.reshape(shape) + shift.reshape(shape)).to(x.dtype)
 

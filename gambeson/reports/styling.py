@@ -7,6 +7,8 @@ from gambeson.reports.charts import Line
 from gambeson.reports.palette import SERIES
 from gambeson.reports.series import Source
 
+MOST_LINES = 8  # in one figure, where it can be divided
+
 
 def colours(sources: Sequence[Source]) -> dict[str, int]:
     """A colour number for every source by name: runs of one method share it, logs and unknown methods have their

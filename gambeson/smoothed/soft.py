@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from gambeson.attacks.objectives import full
 from gambeson.errors import UserError
 from gambeson.types import Classifier, Images, Logits
 
@@ -59,8 +60,7 @@ class SoftSmoothed:
         return replace(self, noise=self.noise[rows])
 
     def _log_softmax(self, x: Images, noise: Tensor) -> Tensor:
-        z = self.logits(self.noisy(x[:, None], noise.to(x.dtype)).flatten(0, 1))
-        z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+        z = full(self.logits(self.noisy(x[:, None], noise.to(x.dtype)).flatten(0, 1)))
         return z.log_softmax(1).unflatten(0, noise.shape[:2])
 
 

@@ -13,14 +13,11 @@ from gambeson.reports.sections.cards import cards
 from gambeson.reports.sections.worst import worst
 from gambeson.reports.series import Source
 from gambeson.reports.shares import Share
-from gambeson.reports.styling import colours, told_apart
+from gambeson.reports.styling import MOST_LINES, colours, told_apart
 from gambeson.reports.subsets import alike, differing, joined
 from gambeson.reports.tables import Column, Table
 
-MOST_LINES = (
-    8  # in one figure; more are divided by target, by noise, and those of several runs by attack, by its settings
-)
-BY_NOISE = 3  # the curves of a single run are divided no further
+BY_NOISE = 3  # of the keys below; the curves of a single run are divided no further
 UNDEFENDED = "plain"
 
 

@@ -12,11 +12,10 @@ from gambeson.reports.naming import file_stem, target_name
 from gambeson.reports.sections.cards import cards
 from gambeson.reports.series import Array, Attacked, Source
 from gambeson.reports.shares import Share
-from gambeson.reports.styling import colours, told_apart
+from gambeson.reports.styling import MOST_LINES, colours, told_apart
 from gambeson.reports.subsets import alike, differing, joined
 from gambeson.reports.tables import Column, Table
 
-MOST_LINES = 8  # in one figure
 Found = tuple[Source, Attacked]
 
 
