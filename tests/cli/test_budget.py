@@ -135,7 +135,7 @@ def test_a_certification_tells_what_it_will_take_and_what_it_takes(gambeson, run
     monkeypatch.setattr(pilot, "FEW_CALLS", 1)
     monkeypatch.setattr(pilot, "FEW_SECONDS", 0)
     monkeypatch.setattr(pilot, "SECONDS", 1e9)  # as many draws as it may make, however slow the machine
-    words = ("certify", run, "--noise", "gaussian:0.25", "--draws", 20_000, "--every", 6, "--threads", 1)
+    words = ("certify", run, "--noise", "gaussian:0.25", "--draws", 20_000, "--every", 12, "--threads", 1)
     done = gambeson(*words)
     assert done.status == 0, done.err
     (certified,) = Run.open(run).evaluations("certified")

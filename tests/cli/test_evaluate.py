@@ -371,7 +371,9 @@ FIXED, GRID = ("--budget", "fixed"), ("--radii", "0,0.1,1/4", "--price", 1e5)
 
 @pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize(
-    ("radii", "engine"), [(FIXED, ()), (GRID, ("--workers", 2)), (GRID, ("--engine", "ray"))], ids=str
+    ("radii", "engine"),
+    [(FIXED, ()), (GRID, ("--workers", 2)), pytest.param(GRID, ("--engine", "ray"), marks=pytest.mark.long)],
+    ids=str,
 )
 def test_no_engine_changes_a_record(gambeson, run, monkeypatch, radii, engine) -> None:
     """Where nothing is said, it is as many processes as there are cores, if the work is worth it."""

@@ -255,21 +255,21 @@ def swap_counts(run: Path) -> None:
 
 def test_exact_counts_that_agree_stand_anywhere_and_others_fall_on_their_kind_of_machine_only(gambeson, run) -> None:
     def verified() -> tuple[int, str]:
-        done = gambeson("verify", run, "--images", 30)
+        done = gambeson("verify", run, "--images", 12)
         return done.status, done.out + done.err
 
-    assert gambeson("certify", run, "--noise", "splitting:0.5", "--limit", 30).status == 0
-    assert "0 of 30 images' claims are rejected (0 allowed)" in verified()[1]
+    assert gambeson("certify", run, "--noise", "splitting:0.5", "--limit", 12).status == 0
+    assert "0 of 12 images' claims are rejected (0 allowed)" in verified()[1]
     swap_counts(run)
     status, said = verified()
     assert status == 1
-    assert re.search(r"DOES NOT STAND \(.*2 of 30 images' claims are rejected \(0 allowed\)\)", said)
+    assert re.search(r"DOES NOT STAND \(.*2 of 12 images' claims are rejected \(0 allowed\)\)", said)
     rewrite(run, lambda evaluation: evaluation["machine"].pop("processor"))  # as older versions wrote it
     status, said = verified()
     assert (status, "counted with a processor or versions that are not recorded: verify" in said) == (2, True)
     rewrite(run, lambda evaluation: evaluation["machine"].update(unit="another", threads=64))
     status, said = verified()
-    assert (status, "2 of 30 images are not counted here as they were, which proves nothing" in said) == (2, True)
+    assert (status, "2 of 12 images are not counted here as they were, which proves nothing" in said) == (2, True)
     assert "threads 64 (now 1), " in said
     assert "unit another (now " in said
     assert gambeson("certify", run, *CERTIFY, *FIXED).status == 0  # the others are verified all the same
