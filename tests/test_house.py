@@ -36,6 +36,12 @@ def test_import_leaves_torch_alone(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_commands_begin_without_what_takes_seconds_to_import_and_few_of_them_need() -> None:
+    heavy = "torch._dynamo", "scipy.stats", "matplotlib", "ray"
+    code = f"import sys, gambeson.evaluation, gambeson.suites; print([n for n in {heavy} if n in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_no_torchvision_anywhere() -> None:
     for path in (ROOT / "gambeson").rglob("*.py"):
         assert "import torchvision" not in path.read_text()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from scipy.stats import binom
+import scipy  # its stats, which take long to import, when they are asked for
 
 from gambeson.certificates.reductions import other_norm
 from gambeson.checks.check import Check, not_run
@@ -77,7 +77,7 @@ def _conflicts(run: Run, certified: dict[str, Any], rejudge: Rejudge | None) -> 
                     found = True
                 # Another attack's image that turns out innocent does not clear one that nobody could judge.
                 verdicts[index] = None if not found and verdicts.get(index, found) is None else found
-    allowed = int(binom.isf(FALSE_ALARM, max(1, len(images)), certified["settings"]["alpha"]))
+    allowed = int(scipy.stats.binom.isf(FALSE_ALARM, max(1, len(images)), certified["settings"]["alpha"]))
     outcomes = list(verdicts.values())
     return _Conflicts(len(images), outcomes.count(True), outcomes.count(None), allowed)
 

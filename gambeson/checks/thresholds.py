@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from scipy.stats import binom
+import scipy  # its stats, which take long to import, when they are asked for
 
 IMAGES = 200  # that were looked at; fewer say too little
 POWER = 0.05  # how often a sign that half of the images show may go unseen
@@ -51,7 +51,7 @@ def tells(check: str, images: int, looks: int = 1) -> bool:
     >>> tells("black_box_not_better", 2), tells("black_box_not_better", 11)
     (False, True)
     """
-    return bool(binom.cdf(limit(check, images, looks), images, HALF) <= POWER)
+    return bool(scipy.stats.binom.cdf(limit(check, images, looks), images, HALF) <= POWER)
 
 
 def largest(share: float, images: int, looks: int = 1) -> int:
@@ -60,4 +60,4 @@ def largest(share: float, images: int, looks: int = 1) -> int:
     >>> largest(HALF, 10), largest(HALF, 200)
     (9, 122)
     """
-    return int(binom.isf(FALSE_ALARM / looks, images, share))
+    return int(scipy.stats.binom.isf(FALSE_ALARM / looks, images, share))

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom
+import scipy  # its stats, which take long to import, when they are asked for
 from torch import Tensor
 
 from gambeson.sampling import Counts
@@ -81,7 +81,7 @@ def on_fresh_noise(
         tell(done)
     claims = sum(any(radius > 0 for radius in record["radii"].values()) for record in records)
     false = 1.5 * alpha if any(record["p_upper_two_sided"] is not None for record in records) else alpha
-    allowed = int(binom.isf(level, number, 0.0 if exact else min(1.0, false + 2 * beta / number)))
+    allowed = int(scipy.stats.binom.isf(level, number, 0.0 if exact else min(1.0, false + 2 * beta / number)))
     return Verdict(len(records), claims, len(rejected), allowed, draws, beta, level, fresh.seed), rejected
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gambeson.errors import UserError
 from gambeson.inference.fold import fold
 from gambeson.inference.form import Form
+from gambeson.models.black_box import BlackBox
 from gambeson.types import Classifier
 
 Positions = Literal["alike", "mixture"]
@@ -83,6 +84,9 @@ def _compiled(model: nn.Module) -> Classifier:
     """For one shape. No kernel whose sums depend on it is chosen by timing: every process must get the same ones."""
     # All forms of all models are versions of one function to torch. After 8 of them it would no longer compile, and the
     # function would be another one than the form says.
+    for part in model.modules():
+        if isinstance(part, BlackBox):  # what answers may be no PyTorch at all
+            part.forward = torch.compiler.disable(part.forward)  # type: ignore[method-assign]
     for limit in ("cache_size_limit", "accumulated_cache_size_limit"):
         setattr(torch._dynamo.config, limit, max(VERSIONS, getattr(torch._dynamo.config, limit)))
     from torch._inductor import config  # takes long, and only compiled forms need it

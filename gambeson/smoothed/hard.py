@@ -11,9 +11,9 @@ from math import nextafter
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # its stats, which take long to import, when they are asked for
 from numpy.typing import NDArray
 from scipy.special import bdtrc
-from scipy.stats import binom
 from torch import Tensor
 
 from gambeson.bursts import Request
@@ -83,8 +83,8 @@ class Smoothed:
         if self.base.positions == "mixture":
             sure = self.less_tau(float(lower(top, counts.draws, alpha / self.classes)), values) > 0.5
             return int(counts.classes.argmax()) if sure else ABSTAIN
-        few = int(binom.isf(alpha / 10, counts.draws, self.tau(values)))
-        left = alpha - float(binom.sf(few, counts.draws, self.tau(values)))
+        few = int(scipy.stats.binom.isf(alpha / 10, counts.draws, self.tau(values)))
+        left = alpha - float(scipy.stats.binom.sf(few, counts.draws, self.tau(values)))
         tied = 1.0 if top - few <= runner_up + few else 2 * float(bdtrc(top - few - 1, top + runner_up, 0.5))
         return int(counts.classes.argmax()) if tied <= left else ABSTAIN
 

@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from gambeson import models
 from gambeson.attacks import boundary, pgd, random_noise, square
 from gambeson.errors import UserError
+from gambeson.inference import Form, serve
 from gambeson.models import BlackBox, from_onnx
 from gambeson.types import Ball
 
@@ -104,3 +106,17 @@ def test_damaged_and_missing_onnx_files_are_named(file: Path, tmp_path: Path) ->
     (tmp_path / "torn.onnx").write_bytes(file.read_bytes()[:100])
     with pytest.raises(UserError, match="no ONNX model"):
         from_onnx(tmp_path / "torn.onnx")
+
+
+@pytest.mark.skipif(not which("g++"), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_form_asks_as_always(net: nn.Module) -> None:
+    compiling = []
+
+    def answer(x: np.ndarray) -> np.ndarray:
+        compiling.append(torch.compiler.is_compiling())
+        return net(torch.from_numpy(x)).detach().numpy()
+
+    box = nn.Sequential(nn.Identity(), BlackBox(answer, identity="scores"))
+    served = serve(box, Form("float32", "contiguous", len(X), compiled=True))
+    assert torch.equal(served(X), net(X).detach())
+    assert set(compiling) == {False}
