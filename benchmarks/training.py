@@ -34,6 +34,7 @@ Pass = tuple[str, int]  # kind, rows
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("plain", {}),
     "noisy": ("noisy", {"sigma": 0.5}),
+    "PixelDP": ("pixeldp", {"sigma": 0.5}),
     "stability": ("stability", {"sigma": 0.5, "weight": 2.0}),
     "consistency, m = 2": ("consistency", {"sigma": 0.5, "weight": 5.0}),
     "MACER, m = 16": ("macer", {"sigma": 0.5}),

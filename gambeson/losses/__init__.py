@@ -17,6 +17,7 @@ from gambeson.losses.llr import llr
 from gambeson.losses.macer import macer
 from gambeson.losses.mart import mart
 from gambeson.losses.noisy import noisy
+from gambeson.losses.pixeldp import pixeldp
 from gambeson.losses.plain import plain
 from gambeson.losses.smoothadv import smoothadv
 from gambeson.losses.smoothmix import smoothmix
@@ -35,6 +36,7 @@ __all__ = [
     "macer",
     "mart",
     "noisy",
+    "pixeldp",
     "plain",
     "smoothadv",
     "smoothmix",

@@ -29,6 +29,7 @@ TABLE: dict[str, list[tuple[dict[str, Any], dict[str, Any] | None, bool]]] = {
     ],
     "macer": [({"sigma": 0.3, "draws": 4}, {"sigma": 0.0, "weight": 0.0, "draws": 2}, True)],
     "mart": [({"eps": 0.1, "steps": 2, "step_size": 0.02}, None, True)],
+    "pixeldp": [({"sigma": 0.3}, {"sigma": 0.0}, True), ({"sigma": 0.5, "draws": 3}, {"sigma": 0.0}, True)],
     "plain": [({}, {}, False)],
     "smoothadv": [
         ({"sigma": 0.3, "eps": 0.5}, {"sigma": 0.0, "eps": 0.0}, True),

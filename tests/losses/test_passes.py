@@ -13,6 +13,7 @@ N = 6
 EXPECTED: dict[str, dict[tuple[str, int], int]] = {
     "plain": {("training", N): 1},
     "noisy": {("training", N): 1},
+    "PixelDP": {("training", N): 1},
     "stability": {("training", 2 * N): 1},
     "consistency, m = 2": {("training", 2 * N): 1},
     "MACER, m = 16": {("training", 16 * N): 1},
