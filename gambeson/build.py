@@ -44,6 +44,8 @@ def check(recipe: Recipe) -> Loss:
     check_model(recipe.model)
     if recipe.train.keep == "best" and recipe.data.validation == 0:
         raise UserError("train.keep is 'best', which needs images held out: set data.validation, for example 1000")
+    if recipe.train.linearity > 0 and recipe.data.validation == 0:
+        raise UserError("train.linearity is measured on images held out: set data.validation, for example 1000")
     return loss
 
 

@@ -94,6 +94,7 @@ class Train(Section):
     channels_last: bool = False
     keep: Literal["last", "best"] = "last"
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 300.0
+    linearity: Annotated[float, Field(ge=0)] = 0.0  # linf eps in which gamma is logged every epoch; 0 leaves it out
     ratio_steps: Annotated[int, Field(ge=0)] = 50  # fewer than 50 of each say little; 0 leaves the ratio out
 
 

@@ -83,6 +83,8 @@ def test_no_architecture_is_refused_by_the_check(name: str) -> None:
 def test_best_needs_validation_images() -> None:
     with pytest.raises(UserError, match="needs images held out"):
         build.check(recipe.load("digits-plain", ["train.keep=best", "data.validation=0"]))
+    with pytest.raises(UserError, match="linearity is measured on images held out"):
+        build.check(recipe.load("digits-plain", ["train.linearity=0.1", "data.validation=0"]))
 
 
 def test_seed_decides_the_initial_weights() -> None:

@@ -13,7 +13,7 @@ from gambeson.training import schedules
 
 # What may change between two sessions of one run: none of it can change a weight. The recipe's own name, not the
 # method's or the optimiser's.
-FREE = ("train.checkpoint_seconds", "train.ratio_steps", "name")
+FREE = ("train.checkpoint_seconds", "train.linearity", "train.ratio_steps", "name")
 COMMON = ("players", "x", "y", "state", "generator")  # what every loss takes; the rest of its signature are its keys
 
 

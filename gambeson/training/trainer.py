@@ -86,6 +86,10 @@ def train(
     plan = make_plan(as_losses(loss, players, method or {}), method, optimizer, schedule, augment, settings, seed)
     if plan.train.keep == "best" and validation is None:
         raise UserError("train.keep is 'best', which needs validation images; set data.validation, or keep = 'last'")
+    if plan.train.linearity > 0 and validation is None:
+        raise UserError(
+            f"train.linearity is {plan.train.linearity}, which needs validation images: set data.validation"
+        )
     train_pool, validation_pool = pool(data), None if validation is None else pool(validation)
     fabric = start(device, devices, plan.train.precision)
     if len(train_pool) < fabric.world_size or plan.train.batch < fabric.world_size:

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from gambeson.attacks.local_linearity import local_linearity
 from gambeson.errors import RunError, UserError
 from gambeson.keys import generator
 from gambeson.recipe import Schedule
 from gambeson.training import Progress, train
 from gambeson.training.schedules import lr_factor
+from gambeson.types import Ball
 
 X, Y = torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(1)), torch.arange(20) % 3
 QUICK: dict[str, Any] = {"epochs": 2, "batch": 8, "ratio_steps": 0}
@@ -245,6 +247,7 @@ def test_a_folder_with_a_model_and_no_checkpoint_is_refused(tmp_path: Path) -> N
         ({"batch": 0}, "batch is 0; it must be greater than or equal to 1"),
         ({"loss": "plane"}, "'plane' is not known"),
         ({"keep": "best"}, "needs validation images"),
+        ({"linearity": 0.1}, "needs validation images"),
         ({"optimizer": {"lr": -1.0}}, "lr is -1.0"),
         ({"loss": "noisy", "method": {"sigma": {"from": 1.0}}}, "a schedule is"),
         ({"loss": "noisy", "method": {"sgima": 0.25}}, "method noisy has no key sgima; did you mean sigma"),
@@ -288,12 +291,15 @@ def test_validation_is_in_evaluation_mode_and_changes_nothing() -> None:
             return nn.Sequential(nn.Flatten(), *layers)
 
     watched, alone = fresh(), fresh()
-    result = train(watched, [(X, Y)], validation=[(X, Y)], **QUICK)
+    result = train(watched, [(X, Y)], validation=[(X, Y)], linearity=0.1, **QUICK)
     train(alone, [(X, Y)], **QUICK)
     for name, value in alone.state_dict().items():
         assert torch.equal(value, watched.state_dict()[name])
     right = (watched.eval()(X).argmax(1) == Y).double().mean().item()
     assert result.metrics[-1]["validation_accuracy"] == pytest.approx(right)
+    found = local_linearity(watched, X, Y, ball=Ball("linf", 0.1), steps=20, restarts=1).gamma.mean().item()
+    assert result.metrics[-1]["linearity"] == pytest.approx(found, rel=1e-3)
+    assert found > 0
 
 
 def test_a_second_training_of_a_run_is_refused(tmp_path: Path) -> None:
